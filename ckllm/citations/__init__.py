@@ -1,0 +1,1 @@
+"""From a generated text to sentences with verified citations."""

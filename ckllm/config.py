@@ -1,0 +1,191 @@
+"""Settings, and the only code that reads the environment and `ckllm.toml`.
+
+Precedence: command line > environment (`CKLLM_SECTION__KEY`, e.g. `CKLLM_LLM__ENGINE=openvino`) > `ckllm.toml` > default.
+`ckllm.toml` is `--config FILE`, else `CKLLM_CONFIG`, else the one in the home directory. An unknown key is an error that
+names the nearest valid key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from ckllm.errors import UsageError
+
+ENV_PREFIX = "CKLLM_"
+_PATH_VARIABLES = frozenset({"CKLLM_HOME", "CKLLM_CONFIG"})
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class StoreSettings(_Section):
+    uri: str = Field(
+        "",
+        description="Milvus: http(s)://host:port, or a folder for Milvus Lite; empty: milvus.db in the home directory",
+    )
+    token: SecretStr = Field(SecretStr(""), description="Milvus user:password or API key")
+    catalogue: str = Field("", description="SQLAlchemy URL of the catalogue; empty: SQLite in the home directory")
+    lock_timeout_s: float = Field(
+        30.0, ge=0, description="how long to wait for another process that has the embedded store open"
+    )
+
+
+class EmbeddingSettings(_Section):
+    model: str = Field(
+        "multilingual-e5-small",
+        description="multilingual-e5-small and all-MiniLM-L6-v2 are bundled; or any hub id or folder",
+    )
+    runtime: Literal["auto", "openvino", "sentence-transformers"] = Field(
+        "auto", description="what computes the bundled models"
+    )
+    base_url: str = Field("", description="an OpenAI-compatible embedding server; empty: compute here")
+    api_key: SecretStr = Field(SecretStr(""))
+    query_prefix: str | None = Field(
+        None, description="text put before questions, where the model wants one and does not say so"
+    )
+    passage_prefix: str | None = Field(None, description="text put before passages")
+    threads: int = Field(0, ge=0, description="0: all cores")
+
+
+class IngestSettings(_Section):
+    max_file_mb: float = Field(100.0, gt=0)
+    chunk_tokens: int = Field(256, ge=16, description="the most tokens in a chunk, in the embedder's own tokens")
+    overlap_tokens: int = Field(32, ge=0)
+    parse_timeout_s: float = Field(120.0, gt=0, description="one file")
+    parse_memory_mb: int = Field(4096, ge=256, description="one file")
+    workers: int = Field(0, ge=0, description="parser processes; 0: as many as cores, at most 4")
+    allow_private_urls: bool = Field(False, description="fetch from loopback and private addresses")
+
+
+class RetrievalSettings(_Section):
+    k: int = Field(10, ge=1, le=1000, description="passages in a search")
+    candidates: int = Field(50, ge=1, le=1000, description="passages that each search hands to the fusion")
+    evidence: int = Field(6, ge=1, le=50, description="passages offered to the model")
+    evidence_tokens: int = Field(1200, ge=64, description="tokens of evidence in a prompt")
+
+
+class AnswerSettings(_Section):
+    caution: Literal["strict", "balanced", "open"] = Field("balanced", description="how readily a question is refused")
+    max_tokens: int = Field(128, ge=1)
+    temperature: float = Field(0.0, ge=0, le=2)
+    seed: int = 0
+
+
+class LlmSettings(_Section):
+    model: str = Field("smollm2-135m-instruct", description="bundled; or any hub id, folder or GGUF file")
+    engine: Literal["auto", "openvino", "transformers", "openai", "scripted"] = "auto"
+    base_url: str = Field("", description="an OpenAI-compatible server (vLLM, llama.cpp, Ollama), for engine = openai")
+    api_key: SecretStr = Field(SecretStr(""))
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, …")
+    quantisation: Literal["none", "8bit", "4bit"] = "none"
+    profile: str = Field("", description="chat template profile; empty: the model's own")
+    threads: int = Field(0, ge=0, description="0: all cores")
+    timeout_s: float = Field(120.0, gt=0)
+
+
+class Settings(_Section):
+    """Everything that can be set. Stages receive values from here, never the object itself."""
+
+    home: Path
+    store: StoreSettings = StoreSettings()
+    embedding: EmbeddingSettings = EmbeddingSettings()
+    ingest: IngestSettings = IngestSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    answer: AnswerSettings = AnswerSettings()
+    llm: LlmSettings = LlmSettings()
+
+    @property
+    def models_folder(self) -> Path:
+        """Converted models; can be deleted, and is made again."""
+        return self.home / "models"
+
+    @property
+    def store_uri(self) -> str:
+        return self.store.uri or str(self.home / "milvus.db")
+
+    @property
+    def catalogue_url(self) -> str:
+        return self.store.catalogue or f"sqlite:///{self.home / 'catalogue.db'}"
+
+
+def load_settings(
+    home: Path | str | None = None,
+    config: Path | str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Settings:
+    """Read the settings once. `overrides` are the command line's, as dotted keys (`{"llm.engine": "scripted"}`).
+
+    Raises UsageError for an unknown key, a bad value, or a file that is not TOML.
+    """
+    env = os.environ if environment is None else environment
+    folder = (
+        Path(home or env.get("CKLLM_HOME") or platformdirs.user_data_dir("ckllm", appauthor=False))
+        .expanduser()
+        .absolute()
+    )
+    file = Path(config or env.get("CKLLM_CONFIG") or folder / "ckllm.toml").expanduser()
+    if config and not file.is_file():
+        raise UsageError(f"no settings file at {file}: give the path of a ckllm.toml to --config")
+    values: dict[str, Any] = {}
+    for where, layer in (
+        (str(file), _from_file(file)),
+        ("the environment", _from_environment(env)),
+        ("the command line", dict(overrides or {})),
+    ):
+        for key, value in layer.items():
+            _put(values, key, value, where)
+    try:
+        return Settings(home=folder, **values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"setting {key} = {first.get('input')!r}: {first['msg'].lower()}") from None
+
+
+def known_keys() -> list[str]:
+    """Every setting as `section.key`."""
+    return [f"{section}.{key}" for section, model in _sections().items() for key in model.model_fields]
+
+
+def _sections() -> dict[str, type[BaseModel]]:
+    found = {name: field.annotation for name, field in Settings.model_fields.items()}
+    return {name: kind for name, kind in found.items() if isinstance(kind, type) and issubclass(kind, BaseModel)}
+
+
+def _from_file(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} is not valid TOML: {error}") from None
+    flat: dict[str, Any] = {}
+    for section, entry in content.items():
+        if isinstance(entry, dict):
+            flat |= {f"{section}.{key}": value for key, value in entry.items()}
+        else:
+            flat[section] = entry
+    return flat
+
+
+def _from_environment(env: Mapping[str, str]) -> dict[str, str]:
+    names = [name for name in env if name.startswith(ENV_PREFIX) and name not in _PATH_VARIABLES]
+    return {name[len(ENV_PREFIX) :].lower().replace("__", "."): env[name] for name in names}
+
+
+def _put(values: dict[str, Any], key: str, value: Any, where: str) -> None:
+    if key not in known_keys():
+        near = difflib.get_close_matches(key, known_keys(), n=1, cutoff=0.0)[0]
+        raise UsageError(f"unknown setting {key!r} in {where}: did you mean {near!r}?")
+    section, _, name = key.partition(".")
+    values.setdefault(section, {})[name] = value

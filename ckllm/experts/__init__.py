@@ -1,0 +1,1 @@
+"""Experts, and the routers that choose among them."""

@@ -1,0 +1,1 @@
+"""Routers: from a question to the expert that answers it."""

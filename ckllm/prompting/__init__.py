@@ -1,0 +1,1 @@
+"""From evidence to structured messages; chat templates as data."""

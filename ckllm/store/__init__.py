@@ -1,0 +1,1 @@
+"""The vector store and the catalogue."""

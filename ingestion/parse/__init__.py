@@ -1,0 +1,1 @@
+"""From bytes to documents, one file a format family."""
