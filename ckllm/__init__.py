@@ -13,7 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ckllm.assembly import open_knowledge_base as open  # noqa: A004 - the public name
+    from ckllm.assembly import open_knowledge_base as open
     from ckllm.contracts import Answer, Citation, Hit, IngestReport, Sentence
     from ckllm.errors import CkllmError, DataError, StoreError, UpstreamError, UsageError
     from ckllm.knowledge_base import KnowledgeBase
@@ -24,10 +24,7 @@ _PLACES = {
     "open": ("ckllm.assembly", "open_knowledge_base"),
     "KnowledgeBase": ("ckllm.knowledge_base", "KnowledgeBase"),
     **{name: ("ckllm.contracts", name) for name in ("Answer", "Citation", "Hit", "IngestReport", "Sentence")},
-    **{
-        name: ("ckllm.errors", name)
-        for name in ("CkllmError", "DataError", "StoreError", "UpstreamError", "UsageError")
-    },
+    **{name: ("ckllm.errors", name) for name in ("CkllmError", "DataError", "StoreError", "UpstreamError", "UsageError")},
 }
 
 __all__ = [

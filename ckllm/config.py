@@ -34,9 +34,7 @@ class StoreSettings(_Section):
     )
     token: SecretStr = Field(SecretStr(""), description="Milvus user:password or API key")
     catalogue: str = Field("", description="SQLAlchemy URL of the catalogue; empty: SQLite in the home directory")
-    lock_timeout_s: float = Field(
-        30.0, ge=0, description="how long to wait for another process that has the embedded store open"
-    )
+    lock_timeout_s: float = Field(30.0, ge=0, description="how long to wait for another process that has the embedded store open")
 
 
 class EmbeddingSettings(_Section):
@@ -44,14 +42,10 @@ class EmbeddingSettings(_Section):
         "multilingual-e5-small",
         description="multilingual-e5-small and all-MiniLM-L6-v2 are bundled; or any hub id or folder",
     )
-    runtime: Literal["auto", "openvino", "sentence-transformers"] = Field(
-        "auto", description="what computes the bundled models"
-    )
+    runtime: Literal["auto", "openvino", "sentence-transformers"] = Field("auto", description="what computes the bundled models")
     base_url: str = Field("", description="an OpenAI-compatible embedding server; empty: compute here")
     api_key: SecretStr = Field(SecretStr(""))
-    query_prefix: str | None = Field(
-        None, description="text put before questions, where the model wants one and does not say so"
-    )
+    query_prefix: str | None = Field(None, description="text put before questions, where the model wants one and does not say so")
     passage_prefix: str | None = Field(None, description="text put before passages")
     threads: int = Field(0, ge=0, description="0: all cores")
 
@@ -128,11 +122,7 @@ def load_settings(
     Raises UsageError for an unknown key, a bad value, or a file that is not TOML.
     """
     env = os.environ if environment is None else environment
-    folder = (
-        Path(home or env.get("CKLLM_HOME") or platformdirs.user_data_dir("ckllm", appauthor=False))
-        .expanduser()
-        .absolute()
-    )
+    folder = Path(home or env.get("CKLLM_HOME") or platformdirs.user_data_dir("ckllm", appauthor=False)).expanduser().absolute()
     file = Path(config or env.get("CKLLM_CONFIG") or folder / "ckllm.toml").expanduser()
     if config and not file.is_file():
         raise UsageError(f"no settings file at {file}: give the path of a ckllm.toml to --config")

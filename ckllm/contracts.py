@@ -16,7 +16,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 # ------------------------------------------------------------------------------------------------ write path
 
@@ -307,8 +310,8 @@ class Evidence:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "marker": self.marker, "chunk_id": self.hit.chunk_id, "in_prompt": self.in_prompt, "cited": self.cited, "score": self.hit.score,
-            "source": self.hit.source, "title": self.hit.title, "page": self.hit.page, "section": self.hit.section,
+            "marker": self.marker, "chunk_id": self.hit.chunk_id, "in_prompt": self.in_prompt, "cited": self.cited,
+            "score": self.hit.score, "source": self.hit.source, "title": self.hit.title, "page": self.hit.page, "section": self.hit.section,
             "start": self.hit.start, "end": self.hit.end, "document_id": self.hit.document_id, "text": self.hit.text,
         }  # fmt: skip
 
@@ -425,7 +428,7 @@ class Answer:
     def as_json(self) -> dict[str, Any]:
         row = {
             "id": self.id, "question": self.question, "answer": self.answer, "short_answer": self.short_answer,
-            "refused": self.refused, "reason": self.reason, "quoted": self.quoted, "sentences": to_json(self.sentences),
+            "refused": self.refused, "reason": self.reason, "quoted": self.quoted, "sentences": [to_json(s) for s in self.sentences],
             "citations": [c.as_json() for c in self.citations], "route": self.route.as_json(),
             "evidence": [e.as_json() for e in self.evidence], "usage": to_json(self.usage), "timings": to_json(self.timings),
         }  # fmt: skip
@@ -469,11 +472,9 @@ Event: TypeAlias = Retrieved | Routed | Token | Verified | Done
 # ------------------------------------------------------------------------------------------------ JSON
 
 
-def to_json(value: Any) -> Any:
-    """Dataclasses, tuples and enums as plain JSON values."""
-    if isinstance(value, tuple | list):
-        return [to_json(item) for item in value]
-    return asdict(value) if hasattr(value, "__dataclass_fields__") else value
+def to_json(value: DataclassInstance) -> dict[str, Any]:
+    """A dataclass as plain values that `json.dumps` takes (tuples become arrays)."""
+    return asdict(value)
 
 
 def _without(row: dict[str, Any], *keys: str) -> dict[str, Any]:

@@ -35,5 +35,5 @@ class StoreError(UpstreamError):
     """The knowledge base cannot be used: locked by another process, unreachable, or made with another embedder."""
 
 
-class UnknownDocument(UsageError):
+class UnknownDocumentError(UsageError):
     """No document of that id is visible to the caller."""

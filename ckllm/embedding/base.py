@@ -31,7 +31,8 @@ class Embedder(Protocol):
     def embed(self, texts: Sequence[str], purpose: Purpose) -> Vectors:
         """Vectors in the order of `texts`, shape (len(texts), dimension), float32, unit length.
 
-        Order, batch size and neighbours do not change a text's vector beyond rounding. An empty sequence gives shape (0, dimension).
+        Order, batch size and neighbours do not change a text's vector beyond rounding. An empty sequence gives
+        shape (0, dimension).
         """
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
