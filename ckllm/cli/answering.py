@@ -1,0 +1,184 @@
+"""`ckllm search`, `ckllm ask` and `ckllm chat`."""
+
+from __future__ import annotations
+
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ckllm.cli import output
+from ckllm.cli.session import AsUser, Collection, Json, session
+from ckllm.errors import CkllmError, UsageError
+
+if TYPE_CHECKING:
+    from ckllm.contracts import Answer, Message
+    from ckllm.knowledge_base import KnowledgeBase
+
+Batch = Annotated[Path | None, typer.Option("--batch", help="A JSON Lines file of rows; prints one JSON line a row.", metavar="FILE")]
+Passages = Annotated[int | None, typer.Option("-k", min=1, max=1000, help="How many passages.")]
+Expert = Annotated[str, typer.Option(help="auto, base, or names of experts, comma-separated.", metavar="auto|base|NAME[,NAME…]")]
+SEARCH_BATCH = 64
+"""Rows of a search batch that are embedded together."""
+
+
+def search(
+    context: typer.Context,
+    query: Annotated[str | None, typer.Argument(help="What to look for.")] = None,
+    batch: Batch = None,
+    k: Passages = None,
+    collection: Collection = "main",
+    where: Annotated[str, typer.Option(help="A condition, e.g. 'lang == \"hi\" and page >= 2'.", metavar="EXPR")] = "",
+    as_user: AsUser = None,
+    as_json: Json = False,
+) -> None:
+    """Ranked passages, no generation.
+
+    Example: ckllm search "how often are filters backwashed" -k 5
+    """
+    _exactly_one(query, batch, "QUERY")
+    with session(context).open(collection) as kb:
+        if batch is not None:
+            _search_rows(kb, batch, k, where, as_user)
+            return
+        assert query is not None
+        result = kb.search_many([query], k=k, where=where, user=as_user)[0]
+    if as_json:
+        output.print_json(result.as_json())
+    else:
+        output.print_hits(result.hits)
+
+
+def _search_rows(kb: KnowledgeBase, file: Path, k: int | None, where: str, user: str | None) -> None:
+    """One line out per line in; exits 1 only if every row failed."""
+    rows = output.read_rows(file, "query")
+    seen = failed = 0
+    while some := list(islice(rows, SEARCH_BATCH)):
+        good = [row for row in some if "error" not in row and row["query"].strip()]
+        results = iter(kb.search_many([row["query"] for row in good], k=k, where=where, user=user))
+        for row in some:
+            seen += 1
+            if row in good:
+                result = next(results)
+                output.print_json(({"id": row["id"]} if "id" in row else {}) | result.as_json())
+            else:
+                failed += 1
+                output.print_json(output.error_row(row, "query", row.get("error") or UsageError("the query is empty")))
+    if seen and failed == seen:
+        raise typer.Exit(1)
+
+
+def ask(
+    context: typer.Context,
+    question: Annotated[str | None, typer.Argument(help="The question.")] = None,
+    batch: Batch = None,
+    k: Passages = None,
+    collection: Collection = "main",
+    expert: Expert = "auto",
+    top_experts: Annotated[int, typer.Option(min=1, help="Mix so many of the nearest experts.")] = 1,
+    only_base: Annotated[bool, typer.Option("--only-base", help="Answer with the base model alone.")] = False,
+    stream: Annotated[bool, typer.Option("--stream", help="Show the draft on stderr while it is written.")] = False,
+    as_user: AsUser = None,
+    as_json: Json = False,
+) -> None:
+    """One cited, verified answer, or an honest refusal.
+
+    Example: ckllm ask "How long must the chlorine contact time be?"
+    """
+    _exactly_one(question, batch, "QUESTION")
+    options = {"k": k, "expert": "base" if only_base else expert, "top_experts": top_experts, "user": as_user}
+    with session(context).open(collection) as kb:
+        if batch is not None:
+            _ask_rows(kb, batch, options)
+            return
+        assert question is not None
+        if stream:
+            answer = _ask_streaming(kb, question, options, as_json)
+        else:
+            answer = kb.ask(question, **options)
+            if as_json:
+                output.print_json(answer.as_json())
+    if not as_json:
+        output.print_answer(answer)
+
+
+def chat(
+    context: typer.Context,
+    collection: Collection = "main",
+    expert: Expert = "auto",
+    as_user: AsUser = None,
+) -> None:
+    """A conversation in the terminal, citations as footnotes; an empty line or Ctrl-D ends it.
+
+    Example: ckllm chat --collection main
+    """
+    from ckllm.contracts import Message
+
+    history: list[Message] = []
+    with session(context).open(collection) as kb:
+        typer.echo("Ask about your documents. An empty line ends the conversation.", err=True)
+        while (question := _next_question()) is not None:
+            try:
+                answer = kb.ask(question, expert=expert, user=as_user, history=tuple(history))
+            except UsageError as error:
+                typer.echo(str(error), err=True)
+                continue
+            output.print_answer(answer)
+            history += [Message("user", question), Message("assistant", answer.answer)]
+
+
+def _next_question() -> str | None:
+    try:
+        return (typer.prompt("\n", prompt_suffix="> ", default="", show_default=False, err=True)).strip() or None
+    except typer.Abort:
+        return None
+
+
+def _ask_streaming(kb: KnowledgeBase, question: str, options: dict[str, Any], as_json: bool) -> Answer:
+    """The draft goes to stderr as it is written; with `--json`, every event is a line on stdout and the answer the last."""
+    from ckllm.contracts import Done, Retrieved, Routed, Token
+
+    done = None
+    for event in kb.stream(question, **options):
+        if isinstance(event, Done):
+            done = event.answer
+        elif isinstance(event, Token):
+            if as_json:
+                output.print_json({"event": "token", "text": event.text})
+            else:
+                sys.stderr.write(event.text)
+                sys.stderr.flush()
+        elif as_json and isinstance(event, Retrieved):
+            output.print_json({"event": "retrieved", "evidence": [e.as_json() for e in event.evidence]})
+        elif as_json and isinstance(event, Routed):
+            output.print_json({"event": "routed", "route": event.route.as_json()})
+    assert done is not None, "a stream ends with Done"
+    if as_json:
+        output.print_json({"event": "done", **done.as_json()})
+    else:
+        sys.stderr.write("\n\n")
+    return done
+
+
+def _ask_rows(kb: KnowledgeBase, file: Path, options: dict[str, Any]) -> None:
+    """One line out per line in, as each is made; exits 1 only if every row failed."""
+    rows = failed = 0
+    for row in output.read_rows(file, "question"):
+        rows += 1
+        try:
+            if "error" in row:
+                raise row["error"]
+            answer = kb.ask(row["question"], **options)
+            output.print_json(({"id": row["id"]} if "id" in row else {}) | answer.as_json())
+        except CkllmError as error:
+            failed += 1
+            output.print_json(output.error_row(row, "question", error))
+    if rows and failed == rows:
+        raise typer.Exit(1)
+
+
+def _exactly_one(text: str | None, batch: Path | None, name: str) -> None:
+    if (text is None) == (batch is None):
+        raise UsageError(f"give either {name} or --batch FILE")

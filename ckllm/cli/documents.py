@@ -1,0 +1,96 @@
+"""`ckllm documents`: what is known, its text, and how to remove or retry it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ckllm.cli import output
+from ckllm.cli.session import AsUser, Json, session
+from ckllm.errors import UsageError
+
+app = typer.Typer(help="List, show, remove and retry documents.", no_args_is_help=True)
+AnyCollection = Annotated[str | None, typer.Option("--collection", "-c", help="Only this collection.", metavar="NAME")]
+Ids = Annotated[list[str], typer.Argument(help="Document ids, as `documents list` shows them.", metavar="ID…")]
+
+
+@app.command("list")
+def list_documents(
+    context: typer.Context,
+    collection: AnyCollection = None,
+    state: Annotated[str | None, typer.Option(help="Only these: live, pending or failed.")] = None,
+    as_user: AsUser = None,
+    as_json: Json = False,
+) -> None:
+    """Every live, pending and failed document.
+
+    Example: ckllm documents list --state failed
+    """
+    if state is not None and state not in ("live", "pending", "failed"):
+        raise UsageError(f"--state {state}: give live, pending or failed")
+    with session(context).open(collection or "main") as kb:
+        rows = [row for row in kb.documents(everywhere=collection is None, user=as_user) if state in (None, _kind(row.state))]
+    if as_json:
+        output.print_json([row.as_json() for row in rows])
+        return
+    output.print_table(
+        ("id", "state", "chunks", "pages", "lang", "title", "source", "reason"),
+        ((row.id, row.state, row.chunks, row.pages or "", row.lang, row.title, row.source, row.reason or "") for row in rows),
+        empty="No documents yet: `ckllm ingest FOLDER` adds some.",
+    )
+
+
+def _kind(state: str) -> str:
+    return {"LIVE": "live", "FAILED": "failed"}.get(state, "pending")
+
+
+@app.command()
+def show(context: typer.Context, ids: Ids, as_user: AsUser = None, as_json: Json = False) -> None:
+    """The extracted text of documents, with page map and chunks.
+
+    Example: ckllm documents show 4f0c… --json
+    """
+    with session(context).open("main") as kb:
+        texts = kb.document_texts(ids, user=as_user)
+    for text in texts:
+        if as_json:
+            output.print_json(text.as_json())
+        else:
+            out = output.console()
+            out.print(f"{text.title} ({text.source}), {len(text.pages)} pages, {len(text.chunks)} chunks", style="bold", markup=False)
+            out.print(text.text, markup=False)
+
+
+@app.command()
+def remove(context: typer.Context, ids: Ids, as_json: Json = False) -> None:
+    """Remove documents with everything that was stored of them. The source files stay.
+
+    Example: ckllm documents remove 4f0c…
+    """
+    from ingestion.pipeline import remove as remove_documents
+
+    with session(context).open("main") as kb:
+        removed = remove_documents(kb, ids)
+    if as_json:
+        output.print_json({"removed": removed})
+    else:
+        typer.echo(f"removed {removed} document{'s' if removed != 1 else ''}")
+
+
+@app.command()
+def retry(
+    context: typer.Context,
+    collection: Annotated[str, typer.Option("--collection", "-c", help="The collection of documents.", metavar="NAME")] = "main",
+    as_json: Json = False,
+) -> None:
+    """Ingest again what failed or was interrupted.
+
+    Example: ckllm documents retry
+    """
+    from ckllm.cli.ingesting import finish, shown_progress
+    from ingestion.pipeline import retry as retry_documents
+
+    with session(context).open(collection) as kb, shown_progress(as_json) as progress:
+        report = retry_documents(kb, progress=progress)
+    finish(report, as_json)

@@ -1,0 +1,75 @@
+"""`ckllm experts`: which experts exist, and which one a question goes to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ckllm.cli import output
+from ckllm.cli.session import Json, session
+from ckllm.errors import CkllmError, UsageError
+
+if TYPE_CHECKING:
+    from ckllm.contracts import Route
+
+app = typer.Typer(help="List experts, and route questions to them.", no_args_is_help=True)
+BAR = 24
+"""Characters of a full bar."""
+
+
+@app.command("list")
+def list_experts(context: typer.Context, as_json: Json = False) -> None:
+    """The experts that can answer.
+
+    Example: ckllm experts list
+    """
+    from ckllm.experts.base import BASE
+
+    settings = session(context).settings()
+    rows = [{"name": BASE, "description": "the base model, as it is", "model": settings.llm.model}]
+    if as_json:
+        output.print_json(rows)
+    else:
+        output.print_table(("name", "model", "description"), ([r["name"], r["model"], r["description"]] for r in rows), empty="No experts.")
+
+
+@app.command("route")
+def route_question(
+    context: typer.Context,
+    question: Annotated[str | None, typer.Argument(help="The question.", metavar="QUESTION")] = None,
+    batch: Annotated[Path | None, typer.Option("--batch", help="A JSON Lines file of questions.", metavar="FILE")] = None,
+    as_json: Json = False,
+) -> None:
+    """Which expert a question goes to, and why.
+
+    Example: ckllm experts route "Write a function that sorts a list"
+    """
+    from ckllm.assembly import open_router
+
+    if (question is None) == (batch is None):
+        raise UsageError("give either QUESTION or --batch FILE")
+    router = open_router(session(context).settings())
+    if batch is not None:
+        for row in output.read_rows(batch, "question"):
+            try:
+                if "error" in row:
+                    raise row["error"]
+                output.print_json(({"id": row["id"]} if "id" in row else {}) | router.route(row["question"]).as_json())
+            except CkllmError as error:
+                output.print_json(output.error_row(row, "question", error))
+        return
+    assert question is not None
+    route = router.route(question)
+    if as_json:
+        output.print_json(route.as_json())
+    else:
+        _print_route(route)
+
+
+def _print_route(route: Route) -> None:
+    out = output.console()
+    for name, score in sorted(route.scores.items(), key=lambda pair: -pair[1]):
+        out.print(f"{name:>16} {'█' * round(score * BAR):<{BAR}} {score:.2f}", markup=False)
+    out.print(f"{route.expert}: {route.reason}", markup=False)

@@ -1,0 +1,92 @@
+"""`ckllm ingest`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ckllm.cli import output
+from ckllm.cli.session import Collection, Json, session
+
+if TYPE_CHECKING:
+    from ckllm.contracts import IngestReport
+    from ingestion.options import ProgressListener
+
+EXIT_REJECTED = 3
+SHOWN_REJECTIONS = 20
+
+
+def ingest(
+    context: typer.Context,
+    sources: Annotated[list[str], typer.Argument(help="Files, folders, globs, http(s) URLs, or - for standard input.", metavar="SOURCE…")],
+    collection: Collection = "main",
+    group: Annotated[list[str] | None, typer.Option("--group", help="Only users of this group may see them; repeatable.")] = None,
+    sync: Annotated[bool, typer.Option("--sync", help="Also remove documents whose source is gone.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on, and follow every change until Ctrl-C.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Add documents: new ones are added, changed ones replaced, unchanged ones cost nothing.
+
+    Example: ckllm ingest handbook/ report.pdf --collection main
+    """
+    from ingestion import pipeline
+
+    with session(context).open(collection, create=True) as kb:
+        with shown_progress(as_json) as progress:
+            report = pipeline.ingest(sources, kb, groups=tuple(group or ()), sync=sync, progress=progress)
+        if watch:
+            from ingestion.watch import watch as follow
+
+            _print_report(report, as_json)
+            for report in follow(sources, kb, groups=tuple(group or ())):
+                _print_report(report, as_json)
+    finish(report, as_json)
+
+
+def finish(report: IngestReport, as_json: bool) -> None:
+    """Print the report; exit 3 where something was rejected."""
+    _print_report(report, as_json)
+    if report.rejected:
+        raise typer.Exit(EXIT_REJECTED)
+
+
+def _print_report(report: IngestReport, as_json: bool) -> None:
+    if as_json:
+        output.print_json(report.as_json())
+        return
+    out = output.console()
+    counts = f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged, {report.removed} removed, {len(report.rejected)} rejected"
+    out.print(f"{counts}: {report.chunks} chunks written to {report.collection!r} in {report.seconds:.1f} s", markup=False)
+    for rejected in report.rejected[:SHOWN_REJECTIONS]:
+        out.print(f"  {rejected.source}: {rejected.reason} ({rejected.stage})", markup=False)
+    if len(report.rejected) > SHOWN_REJECTIONS:
+        out.print(f"  … and {len(report.rejected) - SHOWN_REJECTIONS} more: `ckllm documents list --state failed`", markup=False)
+
+
+@contextmanager
+def shown_progress(as_json: bool) -> Iterator[ProgressListener | None]:
+    """A bar on stderr with rate and time left, where stderr is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=output.console(stderr=True), transient=as_json) as bar:
+        task = bar.add_task("ingesting", total=None, rate="")
+
+        def listen(now: object) -> None:
+            raise NotImplementedError(now)
+
+        yield listen

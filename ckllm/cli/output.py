@@ -1,0 +1,123 @@
+"""What commands print: JSON lines on stdout, and the same things for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ckllm.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ckllm.contracts import Answer, Citation, Hit
+
+SNIPPET = 240
+"""Characters of a passage that a terminal listing shows."""
+
+
+def print_json(value: Any) -> None:
+    """One line of JSON, written at once, so that a pipe's reader has it as soon as it is made."""
+    import sys
+
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
+    """A table for people; `empty` is said where there are no rows."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(escape("" if cell is None else str(cell)) for cell in row))
+    console().print(table if table.row_count else empty)
+
+
+def read_rows(file: Path, field: str) -> Iterator[dict[str, Any]]:
+    """Rows of a JSON Lines file, each with the text `field`; blank lines are skipped.
+
+    Raises UsageError when the file is missing; a broken row is yielded as `{"error": DataError, …}`, so that the others go on.
+    """
+    if not file.is_file():
+        raise UsageError(f"no batch file at {file}: give the path of a JSON Lines file")
+    with file.open(encoding="utf-8-sig", errors="replace") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                yield _row(line, field, f"{file}:{number}")
+
+
+def _row(line: str, field: str, place: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        return {"error": DataError(f"{place} is not JSON: {error}")}
+    if not isinstance(row, dict) or not isinstance(row.get(field), str):
+        known = row if isinstance(row, dict) else {}
+        return {**known, "error": DataError(f'{place} has no text under "{field}"')}
+    return row
+
+
+def error_row(row: dict[str, Any], field: str, error: Exception) -> dict[str, Any]:
+    """A batch row that failed: its id and text, and what happened."""
+    kept = {key: row[key] for key in ("id", field) if key in row}
+    return {**kept, "error": {"type": type(error).__name__, "message": str(error)}}
+
+
+def print_hits(hits: Sequence[Hit]) -> None:
+    out = console()
+    if not hits:
+        out.print("Nothing found.")
+    for hit in hits:
+        text = " ".join(hit.text.split())
+        out.print(f"{hit.rank}. {place(hit)}", style="bold", markup=False)
+        out.print(f"   {text[:SNIPPET]}{'…' if len(text) > SNIPPET else ''}", markup=False)
+        out.print(f"   {hit.source} [{hit.start}:{hit.end}] score {hit.score:.3f} ({', '.join(hit.found_by)})", style="dim", markup=False)
+
+
+def print_answer(answer: Answer) -> None:
+    """The answer with its citations as footnotes; of a refusal, the nearest passages."""
+    out = console()
+    out.print(answer.answer, markup=False)
+    if answer.refused:
+        out.print(f"\nWhy: {answer.reason}", markup=False)
+        nearest = answer.evidence[:3]
+        if nearest:
+            out.print("Nearest passages:", style="dim")
+        for evidence in nearest:
+            text = " ".join(evidence.hit.text.split())
+            out.print(f"  {place(evidence.hit)}: {text[:120]}…", style="dim", markup=False)
+        return
+    out.print()
+    for citation in answer.citations:
+        out.print(f"[{citation.marker}] {place(citation)}", style="bold", markup=False)
+        out.print(f"    “{' '.join(citation.quote.split())}”", markup=False)
+        out.print(f"    {citation.source}", style="dim", markup=False)
+
+
+def place(found: Hit | Citation) -> str:
+    """Where a passage stands, for people: title, page, section."""
+    parts = [found.title or found.source]
+    if found.page is not None:
+        parts.append(f"page {found.page}")
+    section = found.section.removeprefix(found.title).removeprefix(" › ")
+    if section:
+        parts.append(section)
+    return ", ".join(parts)
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask before something is deleted; `--yes` and a pipe without a terminal need no answer and give none."""
+    if not yes and not typer.confirm(question, err=True):
+        raise typer.Exit(2)

@@ -1,0 +1,44 @@
+"""What every command shares: the settings, and an opened knowledge base."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ckllm.config import Settings
+    from ckllm.knowledge_base import KnowledgeBase
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Collection = Annotated[str, typer.Option("--collection", "-c", help="The collection of documents.", metavar="NAME")]
+AsUser = Annotated[str | None, typer.Option("--as", help="See only what this user may see.", metavar="USER")]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The global options of one command."""
+
+    home: Path | None
+    config: Path | None
+    debug: bool
+
+    def settings(self, overrides: Mapping[str, Any] | None = None) -> Settings:
+        from ckllm.config import load_settings
+
+        return load_settings(self.home, self.config, overrides)
+
+    def open(self, collection: str, *, create: bool = False, overrides: Mapping[str, Any] | None = None) -> KnowledgeBase:
+        """The knowledge base of these options; use it as a context manager."""
+        from ckllm.assembly import open_knowledge_base
+
+        return open_knowledge_base(collection=collection, settings=self.settings(overrides), create=create)
+
+
+def session(context: typer.Context) -> Session:
+    found = context.find_object(Session)
+    assert found is not None, "the global callback runs before every command"
+    return found
