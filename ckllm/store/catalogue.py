@@ -1,5 +1,258 @@
 """The SQL catalogue: what is known of every document, version and collection. SQLite by default, PostgreSQL by URL.
 
 The catalogue is the authority on what is live. The vector store holds copies that searching needs; everything in it can be made
-again from here. A version moves PENDING → PARSED → EMBEDDED → LIVE → OBSOLETE → forgotten, each step one transaction.
+again from here. A version moves PENDING → PARSED → EMBEDDED → LIVE → OBSOLETE → forgotten, each step one transaction; any other
+step raises StoreError. What replaces a live version takes its place in the transaction that makes it live.
 """
+
+from __future__ import annotations
+
+import json
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from ckllm.contracts import OWNER, Access, Chunk, Document, Rejected, Source, VersionState, digest
+from ckllm.errors import DataError, StoreError, UsageError
+from ckllm.store.boxes import pack
+from ckllm.store.catalogue_reader import CatalogueReader
+from ckllm.store.catalogue_rows import (
+    UNFINISHED,
+    CollectionRow,
+    Failure,
+    LiveVersion,
+    StoredVersion,
+    pack_names,
+    pack_text,
+    storable,
+    visible,
+)
+from ckllm.store.catalogue_schema import (
+    BLOCK,
+    box_table,
+    chunk_table,
+    collection_table,
+    content_table,
+    document_table,
+    version_table,
+)
+
+__all__ = ["Catalogue", "CollectionRow", "Failure", "LiveVersion", "StoredVersion", "visible"]
+
+_MANY = 500
+"""Ids in one statement: SQLite and PostgreSQL both limit the parameters of a statement."""
+
+
+class Catalogue(CatalogueReader):
+    """Raises StoreError when the database does not serve, UnknownDocumentError for ids that do not exist or are not visible."""
+
+    # -- collections
+
+    def create_collection(self, row: CollectionRow) -> None:
+        """UsageError when there is one of that name."""
+        with self._writing() as connection:
+            if self._collection(connection, row.name) is not None:
+                raise UsageError(f"there is a collection {row.name!r} already: choose another name")
+            values = {"name": row.name, "index_name": row.index, "embedder": row.embedder, "dimension": row.dimension}
+            connection.execute(insert(collection_table).values(**values, created=row.created))
+
+    def delete_collection(self, name: str) -> None:
+        """Forget a collection and all that is in it; the caller drops its index. Nothing happens if there is none."""
+        with self._writing() as connection:
+            connection.execute(delete(version_table).where(version_table.c.collection == name))
+            connection.execute(delete(collection_table).where(collection_table.c.name == name))
+
+    def point_collection(self, name: str, row: CollectionRow) -> None:
+        """Serve the collection from another index from now on (`reembed`): index, embedder and dimension of `row`."""
+        with self._writing() as connection:
+            changed = connection.execute(
+                update(collection_table)
+                .where(collection_table.c.name == name)
+                .values(index_name=row.index, embedder=row.embedder, dimension=row.dimension)
+            )
+            if changed.rowcount == 0:
+                raise UsageError(f"there is no collection {name!r}")
+
+    # -- the life of a version
+
+    def begin(self, collection: str, source: Source, version_id: str, groups: Sequence[str] = ()) -> None:
+        """A version is PENDING; an unfinished version of the same document becomes OBSOLETE. Starting again is allowed."""
+        _checkstorable(source.uri)
+        document_id = digest(collection, source.uri)
+        with self._writing() as connection:
+            row = connection.execute(select(version_table.c.state).where(version_table.c.id == version_id)).first()
+            if row is not None and row.state == VersionState.LIVE:
+                raise StoreError(f"version {version_id} of {source.uri} is LIVE and cannot be begun again")
+            self._touch_document(connection, collection, source.uri, groups)
+            self._drop_unfinished(connection, document_id, but=version_id)
+            if row is not None:
+                self._drop_content(connection, version_id)
+                connection.execute(
+                    update(version_table)
+                    .where(version_table.c.id == version_id)
+                    .values(state=VersionState.PENDING, chunk_count=0)
+                )
+                return
+            values = {"id": version_id, "document_id": document_id, "collection": collection, "source": source.uri}
+            values |= {"sha256": source.sha256, "groups": pack_names(groups), "state": VersionState.PENDING}
+            connection.execute(insert(version_table).values(**values, created=time.time()))
+
+    def parsed(self, version_id: str, document: Document, chunks: Sequence[Chunk]) -> None:
+        """PENDING → PARSED: text, pages, boxes and chunk spans are stored."""
+        pages = [[page.page, page.start, page.end, page.width, page.height] for page in document.pages]
+        values = {
+            "title": storable(document.title), "lang": document.lang, "media_type": document.media_type,
+            "warnings": json.dumps(document.warnings), "chunk_count": len(chunks), "page_count": len(pages),
+        }  # fmt: skip
+        with self._writing() as connection:
+            self._move(connection, [version_id], (VersionState.PENDING,), VersionState.PARSED)
+            connection.execute(update(version_table).where(version_table.c.id == version_id).values(**values))
+            content = {"text": pack_text(document.text), "pages": zlib.compress(json.dumps(pages).encode())}
+            connection.execute(insert(content_table).values(version_id=version_id, **content))
+            if document.boxes is not None:
+                for block, data in pack(document.boxes, BLOCK):
+                    connection.execute(insert(box_table).values(version_id=version_id, block=block, data=data))
+            if chunks:
+                connection.execute(insert(chunk_table), [_chunk_values(version_id, chunk) for chunk in chunks])
+
+    def embedded(self, version_ids: Iterable[str]) -> None:
+        """PARSED → EMBEDDED: all chunks have been given to the vector store, perhaps not yet durably."""
+        with self._writing() as connection:
+            self._move(connection, version_ids, (VersionState.PARSED,), VersionState.EMBEDDED)
+
+    def back_to_parsed(self, version_ids: Iterable[str]) -> None:
+        """EMBEDDED → PARSED: the vector store does not have the chunks after all."""
+        with self._writing() as connection:
+            self._move(connection, version_ids, (VersionState.EMBEDDED,), VersionState.PARSED)
+
+    def go_live(self, version_ids: Iterable[str]) -> None:
+        """EMBEDDED → LIVE, and LIVE → OBSOLETE for what they replace, in one transaction."""
+        with self._writing() as connection:
+            for ids in _batches(version_ids):
+                self._move(connection, ids, (VersionState.EMBEDDED,), VersionState.LIVE)
+                rows = connection.execute(
+                    select(version_table.c.id, version_table.c.document_id, version_table.c.groups).where(
+                        version_table.c.id.in_(ids)
+                    )
+                ).all()
+                replaced = version_table.c.document_id.in_([row.document_id for row in rows])
+                connection.execute(
+                    update(version_table)
+                    .where(replaced, version_table.c.state == VersionState.LIVE, version_table.c.id.not_in(ids))
+                    .values(state=VersionState.OBSOLETE)
+                )
+                for row in rows:
+                    connection.execute(
+                        update(document_table)
+                        .where(document_table.c.id == row.document_id)
+                        .values(groups=row.groups, failed_stage="", failed_reason=None, failed_sha256="")
+                    )
+
+    def failed(self, collection: str, rejected: Rejected, source_sha256: str = "", groups: Sequence[str] = ()) -> None:
+        """Remember why a source was rejected. Its unfinished version becomes OBSOLETE; a live one stays live."""
+        uri = storable(rejected.source)
+        with self._writing() as connection:
+            document_id = self._touch_document(connection, collection, uri, groups)
+            self._drop_unfinished(connection, document_id, but=None)
+            connection.execute(
+                update(document_table)
+                .where(document_table.c.id == document_id)
+                .values(failed_stage=rejected.stage, failed_reason=storable(rejected.reason), failed_sha256=source_sha256)
+            )
+
+    def remove(self, document_ids: Iterable[str], access: Access = OWNER) -> list[str]:
+        """Remove documents; their versions become OBSOLETE and are returned. UnknownDocumentError before anything is removed."""
+        gone: list[str] = []
+        with self._writing() as connection:
+            ids = list(dict.fromkeys(document_ids))
+            for document_id in ids:
+                self._visible_document(connection, document_id, access)
+            for batch in _batches(ids):
+                mine = version_table.c.document_id.in_(batch)
+                gone += connection.execute(select(version_table.c.id).where(mine)).scalars()
+                connection.execute(update(version_table).where(mine).values(state=VersionState.OBSOLETE))
+                connection.execute(delete(document_table).where(document_table.c.id.in_(batch)))
+        return gone
+
+    def forget(self, version_ids: Iterable[str]) -> None:
+        """OBSOLETE → gone, after the vector store has dropped the chunks. Versions already forgotten are passed over."""
+        with self._writing() as connection:
+            for ids in _batches(version_ids):
+                rows = connection.execute(
+                    select(version_table.c.id, version_table.c.state).where(version_table.c.id.in_(ids))
+                ).all()
+                _refuse_others(rows, (VersionState.OBSOLETE,), "forgotten")
+                connection.execute(delete(version_table).where(version_table.c.id.in_(ids)))
+
+    # -- inside a transaction
+
+    @staticmethod
+    def _touch_document(connection: Connection, collection: str, uri: str, groups: Sequence[str]) -> str:
+        """Make the document's row if there is none; a live version keeps its groups until another one is live."""
+        document_id = digest(collection, uri)
+        known = connection.execute(select(document_table.c.id).where(document_table.c.id == document_id)).first()
+        if known is None:
+            values = {"id": document_id, "collection": collection, "source": uri, "groups": pack_names(groups)}
+            try:
+                connection.execute(
+                    insert(document_table).values(**values, failed_stage="", failed_sha256="", created=time.time())
+                )
+            except IntegrityError:
+                raise UsageError(f"there is no collection {collection!r}: create it first") from None
+            return document_id
+        live = select(version_table.c.id).where(
+            version_table.c.document_id == document_id, version_table.c.state == VersionState.LIVE
+        )
+        if connection.execute(live).first() is None:
+            connection.execute(update(document_table).where(document_table.c.id == document_id).values(groups=pack_names(groups)))
+        return document_id
+
+    @staticmethod
+    def _drop_unfinished(connection: Connection, document_id: str, but: str | None) -> None:
+        where = [version_table.c.document_id == document_id, version_table.c.state.in_(UNFINISHED)]
+        if but is not None:
+            where.append(version_table.c.id != but)
+        connection.execute(update(version_table).where(*where).values(state=VersionState.OBSOLETE))
+
+    @staticmethod
+    def _drop_content(connection: Connection, version_id: str) -> None:
+        for table in (content_table, box_table, chunk_table):
+            connection.execute(delete(table).where(table.c.version_id == version_id))
+
+    @staticmethod
+    def _move(connection: Connection, version_ids: Iterable[str], before: tuple[VersionState, ...], after: VersionState) -> None:
+        for ids in _batches(version_ids):
+            rows = connection.execute(select(version_table.c.id, version_table.c.state).where(version_table.c.id.in_(ids))).all()
+            missing = set(ids) - {row.id for row in rows}
+            if missing:
+                raise StoreError(f"the catalogue knows no version {min(missing)}: it cannot become {after}")
+            _refuse_others(rows, before, str(after))
+            connection.execute(update(version_table).where(version_table.c.id.in_(ids)).values(state=after))
+
+
+def _refuse_others(rows: Sequence[Row[*tuple[Any, ...]]], before: tuple[VersionState, ...], what: str) -> None:
+    for row in rows:
+        if row[1] not in before:
+            raise StoreError(f"version {row[0]} is {row[1]}, and only {' or '.join(before)} can become {what}")
+
+
+def _chunk_values(version_id: str, chunk: Chunk) -> dict[str, object]:
+    return {
+        "version_id": version_id, "ordinal": chunk.ordinal, "chunk_id": chunk.chunk_id, "start": chunk.start, "end": chunk.end,
+        "context": storable(chunk.context), "page": chunk.page, "section": storable(chunk.section), "kind": chunk.kind.value,
+    }  # fmt: skip
+
+
+def _batches(ids: Iterable[str]) -> Iterator[list[str]]:
+    everything = list(dict.fromkeys(ids))
+    for start in range(0, len(everything), _MANY):
+        yield everything[start : start + _MANY]
+
+
+def _checkstorable(uri: str) -> None:
+    if storable(uri) != uri:
+        raise DataError(f"the name of {storable(uri)} is not valid Unicode: rename it")

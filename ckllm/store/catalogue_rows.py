@@ -1,0 +1,95 @@
+"""What the catalogue hands out besides the nouns of :mod:`ckllm.contracts`, and how values are packed into columns."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ckllm.contracts import Access, VersionState
+
+UNFINISHED = (VersionState.PENDING, VersionState.PARSED, VersionState.EMBEDDED)
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionRow:
+    name: str
+    index: str
+    """IndexDescription.name: which index of the vector store serves the collection."""
+    embedder: str
+    dimension: int
+    created: float
+    """Seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveVersion:
+    document_id: str
+    version_id: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    version_id: str
+    document_id: str
+    source: str
+    title: str
+    lang: str
+    sha256: str
+    groups: tuple[str, ...]
+    state: VersionState
+    chunk_count: int
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The last attempt on a source, where it failed; an older version may be live all the same."""
+
+    document_id: str
+    source: str
+    sha256: str
+    stage: str
+    reason: str
+    groups: tuple[str, ...]
+
+
+def visible(groups: Sequence[str], access: Access) -> bool:
+    """Whether a document of these groups is visible to `access`."""
+    return access.everything or not groups or not set(groups).isdisjoint(access.groups)
+
+
+def pack_text(text: str) -> bytes:
+    return zlib.compress(text.encode("utf-8", "surrogatepass"), 1)
+
+
+def pack_names(names: Iterable[str]) -> str:
+    return json.dumps(sorted(set(names)))
+
+
+def unpack_names(packed: object) -> tuple[str, ...]:
+    return tuple(json.loads(str(packed)))
+
+
+def storable(text: str) -> str:
+    """Text for a column: what no database takes (lone surrogates, NUL) is written as an escape."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\x00", "\\x00")
+
+
+def explain(name: str, detail: str) -> str:
+    lower = detail.lower()
+    if "locked" in lower:
+        return f"the catalogue {name} is locked by another process: wait for it to finish, or stop it"
+    if "full" in lower or "no space left" in lower:
+        return f"the disk is full: the catalogue {name} could not be written; free some space and run again"
+    if "malformed" in lower or "not a database" in lower:
+        return f"the catalogue {name} is damaged ({one_line(detail)}): restore it from a backup, or remove it and ingest again"
+    if "unable to open" in lower or "readonly" in lower:
+        return f"the catalogue {name} cannot be opened for writing ({one_line(detail)}): check the folder and its permissions"
+    return f"the catalogue {name} does not serve: {one_line(detail)}"
+
+
+def one_line(detail: str) -> str:
+    return " ".join(detail.split())[:300]
