@@ -1,0 +1,199 @@
+"""Archives as folders: zip, tar (also compressed) and single compressed files, within limits.
+
+Members are written one by one under names of our own making, so that no member's name decides where bytes go.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import lzma
+import tarfile
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+from ckllm.contracts import Rejected, Source
+from ckllm.errors import DataError
+from ingestion.parse.decode import decode
+from ingestion.parse.text import clean, source_name
+
+ARCHIVE_TYPES = frozenset({"application/zip", "application/x-tar", "application/gzip", "application/x-bzip2", "application/x-xz"})
+"""The media types of `detect` that `members` opens; everything else goes to a parser."""
+
+_PIECE = 1 << 20
+_IGNORED = ("__MACOSX/", ".DS_Store", "Thumbs.db")
+_SINGLE = {"application/gzip": (gzip.open, ".gz"), "application/x-bzip2": (bz2.open, ".bz2"), "application/x-xz": (lzma.open, ".xz")}
+_BROKEN = (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError)
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveLimits:
+    """What one archive may hold, unpacked."""
+
+    members: int = 10_000
+    total_bytes: int = 2_000_000_000
+    member_bytes: int = 200_000_000
+    ratio: float = 200.0
+    """Unpacked to packed bytes, over the whole archive, once `free_bytes` are unpacked."""
+    free_bytes: int = 20_000_000
+    depth: int = 2
+    """How many archives deep: 2 opens an archive in an archive."""
+
+
+def members(source: Source, folder: Path, limits: ArchiveLimits | None = None) -> tuple[list[Source], list[Rejected]]:
+    """Unpack `source` into `folder` and return its files, each with the URI `SOURCE!/MEMBER`, and what was refused.
+
+    Archives inside are members like others: the caller detects each and calls again; past the depth they are refused.
+    Raises DataError where the archive as a whole cannot be used: broken, encrypted with a password, a bomb.
+    """
+    limits = limits or ArchiveLimits()
+    name = source_name(source)
+    if source.uri.count("!/") >= limits.depth:
+        raise DataError(f"archive nested more than {limits.depth} deep: {name}")
+    folder = folder / hashlib.blake2b(source.uri.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    folder.mkdir(parents=True, exist_ok=True)
+    unpacking = _Unpacking(source, folder, limits)
+    try:
+        with source.path.open("rb") as stream:
+            for entry in _entries(stream, source):
+                unpacking.take(entry)
+    except _BROKEN as error:
+        if isinstance(error, RuntimeError) and "password" in str(error):
+            raise DataError(f"archive encrypted with a password: {name}: unpack it first") from error
+        if not unpacking.found:
+            raise DataError(f"broken archive: {name}: {str(error) or type(error).__name__}") from error
+        unpacking.refused.append(Rejected(source.uri, "detect", f"broken archive, the rest is lost: {name}: {error}"))
+    if unpacking.encrypted and not unpacking.found:
+        raise DataError(f"archive encrypted with a password: {name}: unpack it first")
+    if not unpacking.found and not unpacking.refused:
+        raise DataError(f"empty archive: {name}")
+    return unpacking.found, unpacking.refused
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    name: str
+    stream: IO[bytes] | None
+    """None: refused for `reason`."""
+    modified: float | None = None
+    reason: str = ""
+
+
+def _entries(stream: IO[bytes], source: Source) -> Iterator[_Entry]:
+    if zipfile.is_zipfile(source.path):
+        with zipfile.ZipFile(stream) as archive:
+            yield from _zip_entries(archive)
+        return
+    try:
+        with tarfile.open(fileobj=stream, mode="r|*", bufsize=_PIECE) as tar:
+            yield from _tar_entries(tar)
+        return
+    except tarfile.ReadError:
+        stream.seek(0)
+    head = stream.read(6)
+    stream.seek(0)
+    media_type = "application/gzip" if head[:2] == b"\x1f\x8b" else "application/x-bzip2" if head[:3] == b"BZh" else "application/x-xz"
+    opener, suffix = _SINGLE[media_type]
+    with opener(stream) as member:
+        yield _Entry(source_name(source).removesuffix(suffix).removesuffix(suffix.upper()), member)
+
+
+def _zip_entries(archive: zipfile.ZipFile) -> Iterator[_Entry]:
+    for info in archive.infolist():
+        if info.is_dir():
+            continue
+        name = info.filename
+        if not info.flag_bits & 0x800:  # not UTF-8: zipfile read it as cp437
+            name = decode(name.encode("cp437", "replace"))[0]
+        if info.flag_bits & 0x1:
+            yield _Entry(name, None, reason="encrypted with a password")
+        elif (info.external_attr >> 16) & 0o170000 == 0o120000:
+            yield _Entry(name, None, reason="a link, not a file")
+        else:
+            with archive.open(info) as member:
+                yield _Entry(name, member)
+
+
+def _tar_entries(tar: tarfile.TarFile) -> Iterator[_Entry]:
+    for info in tar:
+        if info.isdir():
+            continue
+        if not info.isreg():
+            yield _Entry(info.name, None, reason="a link or device, not a file")
+        else:
+            yield _Entry(info.name, tar.extractfile(info), float(info.mtime))
+
+
+class _Unpacking:
+    """Counts what is unpacked and stops at the limits."""
+
+    def __init__(self, source: Source, folder: Path, limits: ArchiveLimits) -> None:
+        self.found: list[Source] = []
+        self.refused: list[Rejected] = []
+        self.encrypted = 0
+        self._source, self._folder, self._limits = source, folder, limits
+        self._seen: set[str] = set()
+        self._entries = 0
+        self._bytes = 0
+
+    def take(self, entry: _Entry) -> None:
+        """Write one member. Raises DataError where the archive as a whole passes a limit."""
+        self._entries += 1
+        if self._entries > self._limits.members:
+            raise DataError(f"archive with more than {self._limits.members:,} members: {source_name(self._source)}")
+        name = safe_name(entry.name)
+        if name.startswith(_IGNORED) or name.endswith(_IGNORED[1:]):
+            return
+        uri = f"{self._source.uri}!/{self._unique(name)}"
+        if entry.stream is None:
+            self.encrypted += "password" in entry.reason
+            self.refused.append(Rejected(uri, "detect", f"{entry.reason}: {name}"))
+            return
+        path = self._folder / f"{self._entries:05d}{Path(name).suffix[:16] if Path(name).suffix.isascii() else ''}"
+        size, sha256 = self._write(entry.stream, path)
+        if size > self._limits.member_bytes:
+            path.unlink()
+            self.refused.append(Rejected(uri, "detect", f"too large: more than {self._limits.member_bytes / 1e6:,.0f} MB unpacked: {name}"))
+            return
+        self.found.append(replace(Source(uri, path, size, sha256), modified=entry.modified))
+
+    def _unique(self, name: str) -> str:
+        number, candidate = 1, name
+        while candidate in self._seen:
+            number += 1
+            candidate = f"{name}#{number}"
+        self._seen.add(candidate)
+        return candidate
+
+    def _write(self, stream: IO[bytes], path: Path) -> tuple[int, str]:
+        digest, size = hashlib.sha256(), 0
+        with path.open("wb") as file:
+            while piece := stream.read(_PIECE):
+                size += len(piece)
+                self._bytes += len(piece)
+                self._check()
+                if size > self._limits.member_bytes:
+                    break
+                digest.update(piece)
+                file.write(piece)
+        return size, digest.hexdigest()
+
+    def _check(self) -> None:
+        name = source_name(self._source)
+        if self._bytes > self._limits.total_bytes:
+            raise DataError(f"archive bomb: {name} unpacks to more than {self._limits.total_bytes / 1e6:,.0f} MB")
+        if self._bytes > self._limits.free_bytes and self._bytes > self._limits.ratio * max(1, self._source.size):
+            raise DataError(f"archive bomb: {name} unpacks to more than {self._limits.ratio:g} times its size")
+
+
+def safe_name(name: str) -> str:
+    """A member's name without drive, root, `..`, controls; only ever used in URIs, never as a path."""
+    parts = [part.strip() for part in unicodedata.normalize("NFC", clean(name)).replace("\\", "/").split("/")]
+    kept = [part.replace("!", "_") if part.endswith("!") else part for part in parts if part not in ("", ".", "..")]
+    return "/".join(" ".join(part.split()) for part in kept)[-400:] or "unnamed"
