@@ -47,6 +47,8 @@ class EmbeddingSettings(_Section):
     api_key: SecretStr = Field(SecretStr(""))
     query_prefix: str | None = Field(None, description="text put before questions, where the model wants one and does not say so")
     passage_prefix: str | None = Field(None, description="text put before passages")
+    max_tokens: int = Field(0, ge=0, description="the most tokens that a server's model takes for one text; 0: 512")
+    tokenizer: str = Field("", description="tokenizer.json, or its folder, of a server's model; empty: tokens are estimated")
     threads: int = Field(0, ge=0, description="0: all cores")
 
 

@@ -1,0 +1,39 @@
+"""Token ids from a `tokenizer.json`, without torch or transformers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ckllm.errors import DataError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def encodable(text: str) -> str:
+    """`text` with lone surrogates, which no tokenizer takes, replaced by U+FFFD."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def load_tokenizer(file: Path) -> Tokenizer:
+    """The tokenizer in `file`, without its own truncation and padding. Raises DataError where it cannot be read."""
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # noqa: BLE001 - the library raises bare Exception for every fault
+        raise DataError(f"cannot read the tokenizer {file}: {error}") from None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def token_ids(tokenizer: Tokenizer, texts: Sequence[str], special: bool) -> list[list[int]]:
+    """Ids of each text; `special` adds the model's first and last token."""
+    encodings = tokenizer.encode_batch([encodable(text) for text in texts], add_special_tokens=special)
+    return [encoding.ids for encoding in encodings]
