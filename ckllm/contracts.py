@@ -148,6 +148,11 @@ class Chunk:
     """Path of headings, joined by " › "."""
     kind: ElementKind = ElementKind.PARAGRAPH
 
+    @property
+    def embedding_text(self) -> str:
+        """What is embedded, and analysed for lexical search: the context, then the text."""
+        return f"{self.context}\n{self.text}" if self.context else self.text
+
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
