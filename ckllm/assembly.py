@@ -1,0 +1,186 @@
+"""The composition root: settings become objects here, and only this file knows which.
+
+Opening is cheap: the catalogue is opened when something is asked of it, the store and the models when something is searched,
+the language model when something is answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ckllm.config import Settings, load_settings
+from ckllm.contracts import Access
+from ckllm.errors import UsageError
+from ckllm.knowledge_base import KnowledgeBase
+from ckllm.parts import CollectionIndex, Lazy, Parts
+
+if TYPE_CHECKING:
+    from ckllm.answering import Answering
+    from ckllm.embedding.base import Embedder
+    from ckllm.llm.base import BaseLLM
+    from ckllm.retrieval.rerank import Reranker
+    from ckllm.retrieval.retriever import Retriever
+    from ckllm.retrieval.sentence_scores import SentenceScorer
+    from ckllm.store.base import VectorStore
+    from ckllm.store.catalogue import Catalogue
+
+RERANK_DEPTH = 10
+"""Candidates whose sentences are scored one by one."""
+SUPPORT_THRESHOLD = 0.7
+"""The least support of a sentence that is shown (how it was chosen: docs/decisions.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replacements:
+    """Objects to use in place of those that the settings name, for tests and for embedding ckllm in another program."""
+
+    store: VectorStore | None = None
+    embedder: Embedder | None = None
+    llm: BaseLLM | None = None
+    access: Callable[[str], Access] | None = None
+
+
+def open_knowledge_base(
+    location: str | Path | None = None,
+    collection: str = "main",
+    *,
+    settings: Settings | None = None,
+    create: bool = True,
+    replacements: Replacements | None = None,
+    **overrides: Any,
+) -> KnowledgeBase:
+    """Open a collection. `location` is a home directory, or the http(s) address of a Milvus server; None means as the settings
+    say.
+
+    With `create`, a collection that does not exist is made when something is first written to it. `overrides` are settings, with
+    `section__key` for `section.key`. Raises UsageError for bad settings; StoreError comes with the first use of the store.
+    """
+    if not collection.strip():
+        raise UsageError("the collection's name is empty: leave it out for 'main'")
+    chosen = settings or _settings(location, overrides)
+    if settings is not None and (location is not None or overrides):
+        raise UsageError("give either settings, or a location with overrides, not both")
+    return KnowledgeBase(
+        collection, chosen, build(chosen, collection, create=create, replacements=replacements or Replacements())
+    )
+
+
+def build(settings: Settings, collection: str, *, create: bool, replacements: Replacements) -> Parts:
+    """The parts that the settings describe, none of them opened yet."""
+    catalogue = Lazy(lambda: _catalogue(settings))
+    store = Lazy(lambda: replacements.store or _store(settings))
+    embedder = Lazy(lambda: _embedder(settings, replacements, index))
+    index = CollectionIndex(collection, catalogue, store, embedder, create=create)
+    scorer = Lazy(lambda: _scorer(embedder()))
+    return Parts(
+        catalogue=catalogue,
+        store=store,
+        embedder=embedder,
+        llm=Lazy(lambda: replacements.llm or _llm(settings)),
+        index=index,
+        retriever=Lazy(lambda: _retriever(store(), index.opened().name, embedder())),
+        reranker=Lazy(lambda: _reranker(scorer())),
+        answering=Lazy(lambda: _answering(settings, scorer(), embedder())),
+        router=_router(),
+        rewrite=_rewrite(),
+        condition=_condition,
+        access=replacements.access or (lambda user: Access(user=user)),
+    )
+
+
+def _settings(location: str | Path | None, overrides: dict[str, Any]) -> Settings:
+    values = {key.replace("__", "."): value for key, value in overrides.items()}
+    if isinstance(location, str) and location.startswith(("http://", "https://")):
+        return load_settings(overrides={"store.uri": location, **values})
+    return load_settings(home=location, overrides=values)
+
+
+def _home(settings: Settings) -> None:
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"the home directory {settings.home} cannot be made: {error.strerror}; give another one with --home"
+        ) from None
+
+
+def _catalogue(settings: Settings) -> Catalogue:
+    from ckllm.store.catalogue import Catalogue
+
+    _home(settings)
+    return Catalogue(settings.catalogue_url)
+
+
+def _store(settings: Settings) -> VectorStore:
+    from ckllm.store.milvus import MilvusStore
+
+    _home(settings)
+    return MilvusStore(settings.store_uri, settings.store.token.get_secret_value(), settings.store.lock_timeout_s)
+
+
+def _embedder(settings: Settings, replacements: Replacements, index: CollectionIndex) -> Embedder:
+    if replacements.embedder is not None:
+        embedder = replacements.embedder
+    else:
+        from ckllm.embedding.table import open_embedder
+
+        embedder = open_embedder(settings.embedding, settings.models_folder)
+    index.refuse_other_embedder(embedder)
+    return embedder
+
+
+def _llm(settings: Settings) -> BaseLLM:
+    from ckllm.llm.table import open_llm
+
+    return open_llm(settings.llm, settings.models_folder)
+
+
+def _retriever(store: VectorStore, index: str, embedder: Embedder) -> Retriever:
+    from ckllm.retrieval.retriever import Retriever
+
+    return Retriever(store, index, embedder)
+
+
+def _scorer(embedder: Embedder) -> SentenceScorer:
+    from ckllm.citations.sentences import split_sentences
+    from ckllm.retrieval.sentence_scores import SentenceScorer
+
+    return SentenceScorer(embedder, lambda text, lang: [(span.start, span.end) for span in split_sentences(text, lang)])
+
+
+def _reranker(scorer: SentenceScorer) -> Reranker:
+    from ckllm.retrieval.rerank import BestSentenceReranker
+
+    return BestSentenceReranker(scorer, RERANK_DEPTH)
+
+
+def _answering(settings: Settings, scorer: SentenceScorer, embedder: Embedder) -> Answering:
+    from ckllm.answering import Answering, Budget
+    from ckllm.citations.refusal import RefusalPolicy
+    from ckllm.citations.verification import RuleVerifier
+
+    budget = Budget(settings.retrieval.evidence_tokens, settings.answer.max_tokens)
+    return Answering(scorer, RefusalPolicy(embedder, settings.answer.caution), RuleVerifier(SUPPORT_THRESHOLD), budget)
+
+
+def _router() -> Any:
+    from ckllm.experts.routers.base_only import BaseOnlyRouter
+
+    return BaseOnlyRouter()
+
+
+def _rewrite() -> Any:
+    from ckllm.retrieval.rewrite import standalone_query
+
+    return standalone_query
+
+
+def _condition(where: Any) -> str:
+    if not where:
+        return ""
+    from ckllm.store.filter import parse_where
+
+    return parse_where(where)

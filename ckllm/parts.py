@@ -1,0 +1,163 @@
+"""The parts of a knowledge base, each opened once, when it is first needed, and closed with it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+from uuid import uuid4
+
+import regex
+
+from ckllm.answering import Answering
+from ckllm.contracts import Access, Message
+from ckllm.embedding.base import Embedder
+from ckllm.errors import StoreError, UsageError
+from ckllm.experts.base import Router
+from ckllm.llm.base import BaseLLM
+from ckllm.retrieval.rerank import Reranker
+from ckllm.retrieval.retriever import Retriever
+from ckllm.store.base import IndexDescription, VectorStore
+from ckllm.store.catalogue import Catalogue, CollectionRow
+
+T = TypeVar("T")
+
+
+class Lazy(Generic[T]):
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._lock = threading.RLock()
+        self._made: list[T] = []
+
+    def __call__(self) -> T:
+        with self._lock:
+            if not self._made:
+                self._made.append(self._make())
+            return self._made[0]
+
+    def taken(self) -> list[T]:
+        """The value, if it was made, for closing; it is forgotten."""
+        with self._lock:
+            made, self._made = self._made, []
+            return made
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that a knowledge base works with; `ckllm.assembly` says which implementations."""
+
+    catalogue: Lazy[Catalogue]
+    store: Lazy[VectorStore]
+    embedder: Lazy[Embedder]
+    llm: Lazy[BaseLLM]
+    index: CollectionIndex
+    retriever: Lazy[Retriever]
+    reranker: Lazy[Reranker]
+    answering: Lazy[Answering]
+    router: Router
+    rewrite: Callable[[str, Sequence[Message]], str]
+    condition: Callable[[str | Mapping[str, Any]], str]
+    """A caller's condition, checked and translated for the store."""
+    access: Callable[[str], Access]
+    """What a user of that name may see."""
+
+    def close(self) -> None:
+        for lazy in (self.answering, self.reranker, self.retriever, self.embedder):
+            lazy.taken()
+        for model in self.llm.taken():
+            model.close()
+        for store in self.store.taken():
+            store.close()
+        for catalogue in self.catalogue.taken():
+            catalogue.close()
+
+
+class CollectionIndex:
+    """The index that a collection points at: found in the catalogue, made where there is none, refused where it does not fit."""
+
+    def __init__(
+        self, collection: str, catalogue: Lazy[Catalogue], store: Lazy[VectorStore], embedder: Lazy[Embedder], *, create: bool
+    ) -> None:
+        self._collection = collection
+        self._catalogue = catalogue
+        self._store = store
+        self._embedder = embedder
+        self._create = create
+        self._checked: IndexDescription | None = None
+        self._lock = threading.Lock()
+
+    def known(self) -> IndexDescription | None:
+        """What is written in the catalogue; None where there is no such collection yet. Opens neither store nor embedder."""
+        row = self._catalogue().collection(self._collection)
+        return IndexDescription(row.index, row.embedder, row.dimension) if row else None
+
+    def absent(self) -> bool:
+        """Whether nothing was ever ingested here.
+
+        UsageError where the collection may not be made either: then its name is wrong.
+        """
+        if self.known() is None:
+            if not self._create:
+                raise self._unknown()
+            return True
+        return False
+
+    def opened(self) -> IndexDescription:
+        """The index, checked against the embedder and the store; made where it does not exist and may be made."""
+        with self._lock:
+            known = self.known()
+            if known is None:
+                known = self._make()
+            elif known != self._checked:
+                self._check(known)
+            self._checked = known
+            return known
+
+    def refuse_other_embedder(self, embedder: Embedder) -> None:
+        """StoreError, with the mend, where the collection was made with another embedder."""
+        known = self.known()
+        if known and known.embedder != embedder.name:
+            raise StoreError(
+                f"collection {self._collection!r} was made with the embedder {known.embedder}, the settings say {embedder.name}:"
+                f" set embedding.model back, or run `ckllm collections reembed`"
+            )
+
+    def _check(self, known: IndexDescription) -> None:
+        self.refuse_other_embedder(self._embedder())
+        stored = self._store().describe(known.name)
+        if stored is None:
+            raise StoreError(
+                f"collection {self._collection!r} is in the catalogue but its index {known.name} is not in the store:"
+                " bring back the store's folder, or delete the collection and ingest again"
+            )
+        if stored != known:
+            raise StoreError(
+                f"index {known.name} says {stored}, the catalogue says {known}: they are not from one knowledge base"
+            )
+
+    def _make(self) -> IndexDescription:
+        if not self._create:
+            raise self._unknown()
+        embedder = self._embedder()
+        letters = regex.sub(r"[^A-Za-z0-9]+", "_", self._collection).strip("_")[:40]
+        index = IndexDescription(f"ckllm_{letters}_{uuid4().hex[:12]}", embedder.name, embedder.dimension)
+        self._store().create(index)
+        try:
+            self._catalogue().create_collection(
+                CollectionRow(self._collection, index.name, index.embedder, index.dimension, time.time())
+            )
+        except UsageError:  # another process made the collection in the meantime: its index counts
+            self._store().drop(index.name)
+            known = self.known()
+            assert known is not None
+            self._check(known)
+            return known
+        return index
+
+    def _unknown(self) -> UsageError:
+        names = ", ".join(row.name for row in self._catalogue().collections())
+        return UsageError(
+            f"there is no collection {self._collection!r}: {f'there are {names}' if names else 'ingest some documents first'}"
+        )

@@ -1,0 +1,60 @@
+"""Putting the candidates into a better order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from ckllm.contracts import Hit
+from ckllm.embedding.base import Vectors
+from ckllm.retrieval.fusion import best_first, standardised
+from ckllm.retrieval.sentence_scores import SentenceScorer
+
+SENTENCE_WEIGHT = 0.7
+"""Weight of the best-sentence z-score beside 0.3 BM25 and 0.3 dense (measured: docs/decisions.md)."""
+
+
+class Reranker(Protocol):
+    def rerank(self, queries: Sequence[str], vectors: Vectors, candidates: Sequence[Sequence[Hit]], /) -> list[list[Hit]]:
+        """The same hits in a new order, with new ranks and scores, a list for each query.
+
+        `vectors` are the queries', shape (len(queries), dimension).
+        """
+
+
+class IdentityReranker:
+    """Keeps the order."""
+
+    def rerank(self, _queries: Sequence[str], _vectors: Vectors, candidates: Sequence[Sequence[Hit]]) -> list[list[Hit]]:
+        return [list(hits) for hits in candidates]
+
+
+class BestSentenceReranker:
+    """Adds the z-score of each passage's best sentence.
+
+    One sentence that answers outweighs a passage that is about the subject. Only the first `depth` hits are scored; those behind get
+    the lowest of their scores, so that all scores stay comparable and a passage that shone in neither search cannot overtake one that
+    was looked at.
+    """
+
+    def __init__(self, scorer: SentenceScorer, depth: int) -> None:
+        self._scorer = scorer
+        self._depth = depth
+
+    def rerank(self, queries: Sequence[str], vectors: Vectors, candidates: Sequence[Sequence[Hit]]) -> list[list[Hit]]:
+        looked_at = [hits[: self._depth] for hits in candidates]
+        self._scorer.prepare([hit for hits in looked_at for hit in hits])
+        return [
+            self._one(vectors[n : n + 1], candidates[n], looked_at[n]) if candidates[n] else [] for n, _ in enumerate(queries)
+        ]
+
+    def _one(self, vector: Vectors, hits: Sequence[Hit], looked_at: Sequence[Hit]) -> list[Hit]:
+        scored = zip(looked_at, self._scorer.score(vector, looked_at), strict=True)
+        added = standardised({hit.chunk_id: max(span.score for span in spans) for hit, spans in scored})
+        lowest = min(added.values())
+        totals = best_first({hit.chunk_id: hit.score + SENTENCE_WEIGHT * added.get(hit.chunk_id, lowest) for hit in hits})
+        by_id = {hit.chunk_id: hit for hit in hits}
+        return [
+            replace(by_id[key], rank=rank, score=round(total, 6)) for rank, (key, total) in enumerate(totals.items(), start=1)
+        ]
