@@ -88,6 +88,10 @@ class TextBuilder:
     def empty(self) -> bool:
         return not self._elements
 
+    def __len__(self) -> int:
+        """Number of elements."""
+        return len(self._elements)
+
     # ------------------------------------------------------------------------------------------ composing
 
     def page(self, number: int, width: float = 0.0, height: float = 0.0) -> None:
