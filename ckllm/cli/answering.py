@@ -14,10 +14,11 @@ from ckllm.cli.session import AsUser, Collection, Json, session
 from ckllm.errors import CkllmError, UsageError
 
 if TYPE_CHECKING:
-    from ckllm.contracts import Answer, Message
+    from ckllm.asking import AskOptions
+    from ckllm.contracts import Answer
     from ckllm.knowledge_base import KnowledgeBase
 
-Batch = Annotated[Path | None, typer.Option("--batch", help="A JSON Lines file of rows; prints one JSON line a row.", metavar="FILE")]
+Batch = Annotated[Path | None, typer.Option("--batch", help="A JSON Lines file; prints one JSON line a row.", metavar="FILE")]
 Passages = Annotated[int | None, typer.Option("-k", min=1, max=1000, help="How many passages.")]
 Expert = Annotated[str, typer.Option(help="auto, base, or names of experts, comma-separated.", metavar="auto|base|NAME[,NAME…]")]
 SEARCH_BATCH = 64
@@ -56,18 +57,28 @@ def _search_rows(kb: KnowledgeBase, file: Path, k: int | None, where: str, user:
     rows = output.read_rows(file, "query")
     seen = failed = 0
     while some := list(islice(rows, SEARCH_BATCH)):
-        good = [row for row in some if "error" not in row and row["query"].strip()]
-        results = iter(kb.search_many([row["query"] for row in good], k=k, where=where, user=user))
-        for row in some:
-            seen += 1
-            if row in good:
-                result = next(results)
-                output.print_json(({"id": row["id"]} if "id" in row else {}) | result.as_json())
-            else:
-                failed += 1
-                output.print_json(output.error_row(row, "query", row.get("error") or UsageError("the query is empty")))
+        faults = [_fault(row, "query") for row in some]
+        good = [row["query"] for row, fault in zip(some, faults, strict=True) if fault is None]
+        results = iter(kb.search_many(good, k=k, where=where, user=user))
+        for row, fault in zip(some, faults, strict=True):
+            found = output.error_row(row, "query", fault) if fault else next(results).as_json()
+            output.print_json(({"id": row["id"]} if "id" in row else {}) | found)
+        seen, failed = seen + len(some), failed + len(some) - len(good)
     if seen and failed == seen:
         raise typer.Exit(1)
+
+
+def _fault(row: dict[str, Any], field: str) -> CkllmError | None:
+    """Why a row cannot be asked; None where it can."""
+    from ckllm.asking import checked_question
+
+    try:
+        if "error" in row:
+            raise row["error"]
+        checked_question(row[field], field)
+    except CkllmError as error:
+        return error
+    return None
 
 
 def ask(
@@ -88,7 +99,7 @@ def ask(
     Example: ckllm ask "How long must the chlorine contact time be?"
     """
     _exactly_one(question, batch, "QUESTION")
-    options = {"k": k, "expert": "base" if only_base else expert, "top_experts": top_experts, "user": as_user}
+    options: AskOptions = {"k": k, "expert": "base" if only_base else expert, "top_experts": top_experts, "user": as_user}
     with session(context).open(collection) as kb:
         if batch is not None:
             _ask_rows(kb, batch, options)
@@ -136,7 +147,7 @@ def _next_question() -> str | None:
         return None
 
 
-def _ask_streaming(kb: KnowledgeBase, question: str, options: dict[str, Any], as_json: bool) -> Answer:
+def _ask_streaming(kb: KnowledgeBase, question: str, options: AskOptions, as_json: bool) -> Answer:
     """The draft goes to stderr as it is written; with `--json`, every event is a line on stdout and the answer the last."""
     from ckllm.contracts import Done, Retrieved, Routed, Token
 
@@ -162,7 +173,7 @@ def _ask_streaming(kb: KnowledgeBase, question: str, options: dict[str, Any], as
     return done
 
 
-def _ask_rows(kb: KnowledgeBase, file: Path, options: dict[str, Any]) -> None:
+def _ask_rows(kb: KnowledgeBase, file: Path, options: AskOptions) -> None:
     """One line out per line in, as each is made; exits 1 only if every row failed."""
     rows = failed = 0
     for row in output.read_rows(file, "question"):

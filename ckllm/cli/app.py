@@ -24,6 +24,10 @@ app = typer.Typer(
 )
 
 
+Home = Annotated[Path | None, typer.Option(help="Where everything is kept; else CKLLM_HOME, else the user data folder.")]
+Config = Annotated[Path | None, typer.Option(help="A settings file; else CKLLM_CONFIG, else ckllm.toml in the home.")]
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         from ckllm import __version__
@@ -35,10 +39,12 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _global_options(
     context: typer.Context,
-    home: Annotated[Path | None, typer.Option(help="Where the knowledge base lives; else CKLLM_HOME, else the user data folder.")] = None,
-    config: Annotated[Path | None, typer.Option(help="A settings file; else CKLLM_CONFIG, else ckllm.toml in the home.")] = None,
+    home: Home = None,
+    config: Config = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the Python traceback of a failure.")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     context.obj = Session(home=home, config=config, debug=debug)
 
@@ -51,8 +57,6 @@ app.add_typer(documents.app, name="documents")
 app.add_typer(collections.app, name="collections")
 app.add_typer(experts.app, name="experts")
 app.command("complete")(models.complete)
-app.command("batch")(models.batch)
-app.command("benchmark")(models.benchmark)
 app.command("doctor")(doctor.doctor)
 
 

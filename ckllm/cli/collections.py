@@ -21,12 +21,22 @@ def list_collections(context: typer.Context, as_json: Json = False) -> None:
     Example: ckllm collections list
     """
     with session(context).open("main") as kb:
-        rows = kb.collections()
+        known, documents = kb.catalogue.collections(), kb.documents(everywhere=True)
+    rows = [
+        {
+            "name": row.name,
+            "documents": sum(document.collection == row.name for document in documents),
+            "chunks": sum(document.chunks for document in documents if document.collection == row.name),
+            "embedder": row.embedder,
+            "dimension": row.dimension,
+        }
+        for row in known
+    ]
     if as_json:
-        output.print_json([row.as_json() for row in rows])
+        output.print_json(rows)
     else:
-        cells = ((row.name, row.documents, row.chunks, row.embedder, row.dimension) for row in rows)
-        output.print_table(("name", "documents", "chunks", "embedder", "dimension"), cells, empty="No collections yet.")
+        columns = ("name", "documents", "chunks", "embedder", "dimension")
+        output.print_table(columns, ([row[column] for column in columns] for row in rows), empty="No collections yet.")
 
 
 @app.command()

@@ -30,7 +30,8 @@ def list_documents(
     if state is not None and state not in ("live", "pending", "failed"):
         raise UsageError(f"--state {state}: give live, pending or failed")
     with session(context).open(collection or "main") as kb:
-        rows = [row for row in kb.documents(everywhere=collection is None, user=as_user) if state in (None, _kind(row.state))]
+        known = kb.documents(everywhere=collection is None, user=as_user)
+    rows = [row for row in known if state in (None, _kind(row.state))]
     if as_json:
         output.print_json([row.as_json() for row in rows])
         return
@@ -58,7 +59,8 @@ def show(context: typer.Context, ids: Ids, as_user: AsUser = None, as_json: Json
             output.print_json(text.as_json())
         else:
             out = output.console()
-            out.print(f"{text.title} ({text.source}), {len(text.pages)} pages, {len(text.chunks)} chunks", style="bold", markup=False)
+            size = f"{len(text.pages)} pages, {len(text.chunks)} chunks"
+            out.print(f"{text.title} ({text.source}), {size}", style="bold", markup=False)
             out.print(text.text, markup=False)
 
 
@@ -88,8 +90,9 @@ def retry(
 
     Example: ckllm documents retry
     """
-    from ckllm.cli.ingesting import finish, shown_progress
     from ingestion.pipeline import retry as retry_documents
+
+    from ckllm.cli.ingesting import finish, shown_progress
 
     with session(context).open(collection) as kb, shown_progress(as_json) as progress:
         report = retry_documents(kb, progress=progress)

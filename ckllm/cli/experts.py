@@ -32,7 +32,8 @@ def list_experts(context: typer.Context, as_json: Json = False) -> None:
     if as_json:
         output.print_json(rows)
     else:
-        output.print_table(("name", "model", "description"), ([r["name"], r["model"], r["description"]] for r in rows), empty="No experts.")
+        columns = ("name", "model", "description")
+        output.print_table(columns, ([row[column] for column in columns] for row in rows), empty="No experts.")
 
 
 @app.command("route")
@@ -47,25 +48,29 @@ def route_question(
     Example: ckllm experts route "Write a function that sorts a list"
     """
     from ckllm.assembly import open_router
+    from ckllm.experts.base import RouteRequest
 
     if (question is None) == (batch is None):
         raise UsageError("give either QUESTION or --batch FILE")
     router = open_router(session(context).settings())
+
+    def route(text: str) -> Route:
+        return router.route([RouteRequest(text)])[0]
+
     if batch is not None:
         for row in output.read_rows(batch, "question"):
             try:
                 if "error" in row:
                     raise row["error"]
-                output.print_json(({"id": row["id"]} if "id" in row else {}) | router.route(row["question"]).as_json())
+                output.print_json(({"id": row["id"]} if "id" in row else {}) | route(row["question"]).as_json())
             except CkllmError as error:
                 output.print_json(output.error_row(row, "question", error))
         return
     assert question is not None
-    route = router.route(question)
     if as_json:
-        output.print_json(route.as_json())
+        output.print_json(route(question).as_json())
     else:
-        _print_route(route)
+        _print_route(route(question))
 
 
 def _print_route(route: Route) -> None:

@@ -14,17 +14,22 @@ from ckllm.cli.session import Collection, Json, session
 
 if TYPE_CHECKING:
     from ckllm.contracts import IngestReport
+    from ingestion.options import Progress as IngestProgress
     from ingestion.options import ProgressListener
 
 EXIT_REJECTED = 3
 SHOWN_REJECTIONS = 20
+Sources = Annotated[
+    list[str], typer.Argument(help="Files, folders, globs, http(s) URLs, or - for standard input.", metavar="SOURCE…")
+]
+Groups = Annotated[list[str] | None, typer.Option("--group", help="Only users of this group may see them; repeatable.")]
 
 
 def ingest(
     context: typer.Context,
-    sources: Annotated[list[str], typer.Argument(help="Files, folders, globs, http(s) URLs, or - for standard input.", metavar="SOURCE…")],
+    sources: Sources,
     collection: Collection = "main",
-    group: Annotated[list[str] | None, typer.Option("--group", help="Only users of this group may see them; repeatable.")] = None,
+    group: Groups = None,
     sync: Annotated[bool, typer.Option("--sync", help="Also remove documents whose source is gone.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Go on, and follow every change until Ctrl-C.")] = False,
     as_json: Json = False,
@@ -59,8 +64,9 @@ def _print_report(report: IngestReport, as_json: bool) -> None:
         output.print_json(report.as_json())
         return
     out = output.console()
-    counts = f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged, {report.removed} removed, {len(report.rejected)} rejected"
-    out.print(f"{counts}: {report.chunks} chunks written to {report.collection!r} in {report.seconds:.1f} s", markup=False)
+    counts = f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged, {report.removed} removed"
+    out.print(f"{counts}, {len(report.rejected)} rejected", markup=False)
+    out.print(f"{report.chunks} chunks written to {report.collection!r} in {report.seconds:.1f} s", markup=False)
     for rejected in report.rejected[:SHOWN_REJECTIONS]:
         out.print(f"  {rejected.source}: {rejected.reason} ({rejected.stage})", markup=False)
     if len(report.rejected) > SHOWN_REJECTIONS:
@@ -80,13 +86,13 @@ def shown_progress(as_json: bool) -> Iterator[ProgressListener | None]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[chunks]} chunks, {task.fields[rate]:.0f}/s"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=output.console(stderr=True), transient=as_json) as bar:
-        task = bar.add_task("ingesting", total=None, rate="")
+        task = bar.add_task("ingesting", total=None, chunks=0, rate=0.0)
 
-        def listen(now: object) -> None:
-            raise NotImplementedError(now)
+        def listen(now: IngestProgress) -> None:
+            bar.update(task, total=now.found, completed=now.done, chunks=now.chunks, rate=now.rate)
 
         yield listen

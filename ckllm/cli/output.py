@@ -83,7 +83,8 @@ def print_hits(hits: Sequence[Hit]) -> None:
         text = " ".join(hit.text.split())
         out.print(f"{hit.rank}. {place(hit)}", style="bold", markup=False)
         out.print(f"   {text[:SNIPPET]}{'…' if len(text) > SNIPPET else ''}", markup=False)
-        out.print(f"   {hit.source} [{hit.start}:{hit.end}] score {hit.score:.3f} ({', '.join(hit.found_by)})", style="dim", markup=False)
+        where = f"{hit.source} [{hit.start}:{hit.end}]"
+        out.print(f"   {where} score {hit.score:.3f} ({', '.join(hit.found_by)})", style="dim", markup=False)
 
 
 def print_answer(answer: Answer) -> None:
