@@ -20,6 +20,7 @@ from ckllm.parts import CollectionIndex, Lazy, Parts
 if TYPE_CHECKING:
     from ckllm.answering import Answering
     from ckllm.embedding.base import Embedder
+    from ckllm.experts.base import Router
     from ckllm.llm.base import BaseLLM
     from ckllm.retrieval.rerank import Reranker
     from ckllm.retrieval.retriever import Retriever
@@ -166,7 +167,12 @@ def _answering(settings: Settings, scorer: SentenceScorer, embedder: Embedder) -
     return Answering(scorer, RefusalPolicy(embedder, settings.answer.caution), RuleVerifier(SUPPORT_THRESHOLD), budget)
 
 
-def _router() -> Any:
+def open_router(settings: Settings) -> Router:  # noqa: ARG001 - which routers there are is a matter of settings
+    """The router that `ask` uses, by itself: routing needs no documents."""
+    return _router()
+
+
+def _router() -> Router:
     from ckllm.experts.routers.base_only import BaseOnlyRouter
 
     return BaseOnlyRouter()

@@ -161,7 +161,7 @@ def _words(text: str) -> frozenset[str]:
 def _aligned(sentence: str, evidence: str) -> str:
     """The stretch of the evidence from the first to the last content word that it shares with the sentence, and a few words
     before it."""
-    said, words = set(content_keys(sentence)), terms(evidence)
+    said, words = set(content_keys(sentence)) - _NEGATIONS, terms(evidence)
     shared = [place for place, term in enumerate(words) if term.key in said]
     return evidence[words[max(0, shared[0] - _LEAD)].start : words[shared[-1]].end] if shared else ""
 

@@ -33,9 +33,9 @@ class IdentityReranker:
 class BestSentenceReranker:
     """Adds the z-score of each passage's best sentence.
 
-    One sentence that answers outweighs a passage that is about the subject. Only the first `depth` hits are scored; those behind get
-    the lowest of their scores, so that all scores stay comparable and a passage that shone in neither search cannot overtake one that
-    was looked at.
+    One sentence that answers outweighs a passage that is about the subject. Only the first `depth` hits are scored; those
+    behind get the lowest of their scores, so that all scores stay comparable and a passage that shone in neither search
+    cannot overtake one that was looked at.
     """
 
     def __init__(self, scorer: SentenceScorer, depth: int) -> None:

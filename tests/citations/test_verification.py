@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+
+from ckllm.citations.verification import RuleVerifier, names, numbers
+from ckllm.contracts import Quote
+
+EVIDENCE = "The Kestrel bridge was opened by Mayor Ada Brandt on 3 May 1932 and spans 1,204 m over the river, but it does not carry trains."
+
+
+def supported(sentence: str, evidence: str = EVIDENCE) -> bool:
+    return RuleVerifier(0.7).verify([sentence], [[Quote(1, 0, len(evidence), evidence)]])[0].supported
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        EVIDENCE,
+        "The Kestrel bridge was opened on 3 May 1932.",
+        "Mayor Ada Brandt opened the Kestrel bridge.",
+        "The bridge spans 1204 m.",
+        "It does not carry trains.",
+    ],
+)
+def test_what_the_quote_says_is_supported(sentence: str) -> None:
+    assert supported(sentence)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "rule"),
+    [
+        ("The Kestrel bridge was opened on 3 May 1934.", "number"),
+        ("The Kestrel bridge spans 1,240 m over the river.", "number"),
+        ("The bridge spans 1,204 km over the river.", "unit"),
+        ("The Kestrel bridge was opened by Mayor Eve Brandt.", "name"),
+        ("The Osprey bridge was opened by Mayor Ada Brandt.", "name"),
+        ("The Kestrel bridge was not opened on 3 May 1932.", "negation"),
+        ("The bridge does carry trains.", "negation"),
+        ("Only the Kestrel bridge spans the river.", "quantifier"),
+        ("Cheese is made from milk.", "nothing shared"),
+    ],
+)
+def test_what_the_quote_does_not_say_is_not_supported(sentence: str, rule: str) -> None:
+    assert not supported(sentence), rule
+
+
+def test_without_quotes_nothing_is_supported() -> None:
+    verdict = RuleVerifier(0.0).verify(["Anything."], [[]])[0]
+    assert not verdict.supported
+    assert verdict.broken
+
+
+def test_numbers_of_other_scripts_and_groupings_are_equal() -> None:
+    assert numbers("१२०४ और 1,204 und 1204") == {"1204"}
+    assert numbers("3.5") == {"3.5"}
+
+
+def test_the_capital_of_a_first_word_is_no_name_but_an_acronym_is() -> None:
+    assert names("Bridges in Norway’s west use NASA steel.") == ["Norway", "NASA"]
+    assert names("NATO met.") == ["NATO"]
+
+
+def test_negation_in_hindi() -> None:
+    assert not supported("पुल पर रेल चलती है।", "पुल पर रेल नहीं चलती है।")
+    assert supported("पुल पर रेल नहीं चलती है।", "पुल पर रेल नहीं चलती है।")
