@@ -24,6 +24,7 @@ _BLOCKS = frozenset(
 )
 _KINDS = {"pre": ElementKind.CODE, "li": ElementKind.LIST_ITEM, "dt": ElementKind.LIST_ITEM, "dd": ElementKind.LIST_ITEM,
           "figcaption": ElementKind.CAPTION, "caption": ElementKind.CAPTION}  # fmt: skip
+_LISTS = frozenset({"ol", "ul", "menu", "dir"})
 _MIN_ALT_WORDS = 3
 _MIN_WORDS = 50
 
@@ -91,6 +92,11 @@ def _title(root: Any) -> str:
     return next((str(value) for value in root.xpath("//meta[@property='og:title']/@content")), "")
 
 
+def _integer(value: str | None, default: int) -> int:
+    text = (value or "").strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else default
+
+
 @dataclass(frozen=True, slots=True)
 class _Block:
     kind: ElementKind
@@ -109,6 +115,9 @@ class _Walk:
     words: int = 0
     _inline: list[str] = field(default_factory=list)
     _open: list[str] = field(default_factory=list)
+    _numbers: list[int | None] = field(default_factory=list)
+    """Of each open list its last number, None where it has none."""
+    _number: str = ""
 
     def run(self, root: Any) -> _Walk:
         from lxml import etree
@@ -145,6 +154,7 @@ class _Walk:
         if tag in _BLOCKS:
             self._flush()
             self._open.append(tag)
+            self._count(element, tag)
         elif tag == "br":
             self._inline.append("\n")
         elif tag == "img":
@@ -159,8 +169,17 @@ class _Walk:
             self._flush()
             if self._open and self._open[-1] == element.tag:
                 self._open.pop()
+            if element.tag in _LISTS and self._numbers:
+                self._numbers.pop()
         elif element.tag in ("option", "button"):
             self._inline.append(" ")
+
+    def _count(self, element: Any, tag: str) -> None:
+        if tag in _LISTS:
+            self._numbers.append(_integer(element.get("start"), 1) - 1 if tag == "ol" else None)
+        elif tag == "li" and self._numbers and (last := self._numbers[-1]) is not None:
+            self._numbers[-1] = number = _integer(element.get("value"), last + 1)
+            self._number = f"{number}. "
 
     def _text(self, text: str | None) -> None:
         if text:
@@ -175,6 +194,8 @@ class _Walk:
         if kind is not ElementKind.CODE:
             text = re.sub(r" *\n *", "\n", re.sub(r" {2,}", " ", text))
             text = re.sub(r"\n{2,}", "\n", text) if kind is ElementKind.HEADING else text
+        if kind is ElementKind.LIST_ITEM and self._number:
+            text, self._number = self._number + text.lstrip(), ""
         self._add(_Block(kind, text, level))
 
     def _context(self) -> tuple[ElementKind, int]:

@@ -9,7 +9,7 @@ _NO_CONTENT = frozenset(
     "head script style noscript template iframe object embed canvas audio video svg select textarea input button datalist applet frame "
     "noframes map annotation annotation-xml".split()
 )
-_NAVIGATION_ROLES = frozenset({"navigation", "menu", "menubar", "search", "toolbar", "tablist"})
+_NAVIGATION_ROLES = frozenset({"navigation", "menubar", "search"})
 _FURNITURE = re.compile(
     r"(?:^|[\s_-])(nav|navbar|navbox|navigation|menu|breadcrumbs?|sidebar|toc|pager|pagination|cookies?|share|social|skip|footer|header|"
     r"topbar|related|links|lang|languages|interlanguage)(?:$|[\s_-])",
@@ -99,7 +99,7 @@ class Visibility:
             return True
         if tag not in _MAY_BE_FURNITURE:
             return False
-        if tag not in ("header", "footer", "aside") and not _FURNITURE.search(f"{element.get('class', '')} {element.get('id', '')}"):
+        if tag not in ("header", "footer", "aside") and element.get("role") != "menu" and not _FURNITURE.search(f"{element.get('class', '')} {element.get('id', '')}"):
             return False
         whole = len("".join(element.itertext()).split())
         linked = sum(len("".join(link.itertext()).split()) for link in element.iter("a"))

@@ -1,0 +1,314 @@
+"""DOCX, read from its XML: body, tables, lists with their numbers, text boxes, formulas, notes, comments, headers and footers.
+
+Left out: tracked deletions, hidden text (both flagged), field codes, pictures but for their descriptions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ckllm.contracts import Document, ElementKind, Source
+from ckllm.errors import DataError
+from ingestion.parse.docx_styles import Styles, W, is_on
+from ingestion.parse.drawing import chart_texts, diagram_texts
+from ingestion.parse.omml import math_text
+from ingestion.parse.package import Package, Relationship
+from ingestion.parse.text import TextBuilder, one_line
+
+_MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
+_M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
+_WP = "{http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing}"
+_R = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}"
+_TRANSPARENT = {f"{W}{tag}" for tag in ("ins", "moveTo", "hyperlink", "smartTag", "sdt", "sdtContent", "fldSimple", "bdo", "dir", "customXml",
+                                         "ruby", "rubyBase", "object", "pict")}  # fmt: skip
+_DELETED = (f"{W}del", f"{W}moveFrom")
+_PLAIN = {f"{W}tab": "\t", f"{W}br": "\n", f"{W}cr": "\n", f"{W}noBreakHyphen": "-", f"{W}ptab": "\t"}
+_MIN_ALT_WORDS = 3
+_HIDDEN = "hidden text (invisible to a reader) was left out"
+
+
+def parse(source: Source, media_type: str, folder: Path) -> Document:
+    with Package(source) as package:
+        main = next(package.related("", "officeDocument"), "word/document.xml")
+        builder = TextBuilder(media_type)
+        if any(part.lower().endswith("vbaproject.bin") for part in package.parts):
+            builder.warn("macros were ignored")
+        story = _Story(builder, package, main)
+        body = story.root.find(f"{W}body")
+        if body is None:
+            raise DataError(f"broken document: {package.name} has no body")
+        story.blocks(body)
+        story.flush_floats()
+        _add_notes(story, "comments", "comment")
+        _add_headers(story)
+        return builder.build(package.title(), source)
+
+
+class _Story:
+    """One part with text: the body, a header, the notes."""
+
+    def __init__(self, builder: TextBuilder, package: Package, part: str, main: _Story | None = None) -> None:
+        self.builder = builder
+        self.package = package
+        self.part = part
+        self.root = package.xml(part)
+        self.relationships: dict[str, Relationship] = package.relationships(part)
+        self.styles: Styles = main.styles if main else Styles.read(package, part)
+        self._floats: list[tuple[ElementKind, Any]] = []
+        self._notes = main._notes if main else {kind: _notes_of(package, part, kind) for kind in ("footnote", "endnote")}
+        self._depth = 0
+
+    # ------------------------------------------------------------------------------------------ blocks
+
+    def blocks(self, parent: Any) -> None:
+        """Append the paragraphs and tables below `parent`."""
+        for child in parent:
+            tag = child.tag
+            if tag == f"{W}p":
+                self._paragraph(child)
+                self.flush_floats()
+            elif tag == f"{W}tbl":
+                self._table(child)
+                self.flush_floats()
+            elif tag in _DELETED:
+                self.builder.warn("tracked deletions were left out")
+            elif tag == f"{_MC}AlternateContent":
+                self.blocks(_chosen(child))
+            elif tag in _TRANSPARENT:
+                self.blocks(child)
+            elif tag in (f"{_M}oMathPara", f"{_M}oMath"):
+                self.builder.append(ElementKind.PARAGRAPH, math_text(child))
+
+    def _paragraph(self, paragraph: Any) -> None:
+        properties = paragraph.find(f"{W}pPr")
+        text = self.inline(paragraph)
+        if not text.strip():
+            return
+        numbering = self.styles.numbering(properties)
+        kind, level = self.styles.kind(properties, numbering is not None)
+        number = self.styles.number(numbering) if numbering else ""
+        if number and kind is not ElementKind.CODE:
+            text = f"{number} {text.strip()}"
+        self.builder.append(kind, text, level)
+
+    def flush_floats(self) -> None:
+        """Append what was met inside the last paragraph or table: text boxes, captions, notes."""
+        waiting, self._floats = self._floats, []
+        self._depth += 1
+        for kind, content in waiting:
+            if isinstance(content, str):
+                self.builder.append(kind, content)
+            elif self._depth < 20:
+                self.blocks(content)
+        self._depth -= 1
+
+    # ------------------------------------------------------------------------------------------ text
+
+    def inline(self, parent: Any) -> str:
+        """The text of a paragraph's or run's content; what floats beside it is kept for `flush_floats`."""
+        return "".join(self._pieces(parent))
+
+    def _pieces(self, parent: Any) -> Iterator[str]:
+        for child in parent:
+            tag = child.tag
+            if tag == f"{W}r":
+                if not self._is_hidden(child):
+                    yield from self._pieces(child)
+            elif tag == f"{W}t":
+                yield child.text or ""
+            elif tag in _PLAIN:
+                yield "" if child.get(f"{W}type") in ("page", "column") else _PLAIN[tag]
+            elif tag in _DELETED:
+                self.builder.warn("tracked deletions were left out")
+            elif tag in (f"{_M}oMath", f"{_M}oMathPara"):
+                yield f" {math_text(child)} "
+            elif tag in (f"{W}footnoteReference", f"{W}endnoteReference"):
+                self._reference(child)
+            elif tag == f"{W}sym":
+                yield _symbol(child)
+            elif tag == f"{_MC}AlternateContent":
+                yield from self._pieces(_chosen(child))
+            elif tag == f"{W}drawing" or tag in (f"{W}pict", f"{W}object"):
+                self._drawing(child)
+            elif tag in _TRANSPARENT:
+                yield from self._pieces(child)
+
+    def _is_hidden(self, run: Any) -> bool:
+        properties = run.find(f"{W}rPr")
+        if properties is None:
+            return False
+        style = properties.find(f"{W}rStyle")
+        styled = style is not None and any(one.hidden for one in self.styles.chain(str(style.get(f"{W}val"))))
+        size, colour = properties.find(f"{W}sz"), properties.find(f"{W}color")
+        tiny = size is not None and str(size.get(f"{W}val")) in ("0", "1", "2")
+        white = colour is not None and str(colour.get(f"{W}val")).upper() == "FFFFFF" and not _on_colour(run, properties)
+        hidden = styled or is_on(properties.find(f"{W}vanish")) or tiny or white
+        if hidden and any((text.text or "").strip() for text in run.iter(f"{W}t")):
+            self.builder.warn(_HIDDEN)
+        return hidden
+
+    def _reference(self, reference: Any) -> None:
+        kind = "footnote" if reference.tag.endswith("footnoteReference") else "endnote"
+        note = self._notes[kind].pop(str(reference.get(f"{W}id")), None)
+        if note is not None:
+            text = "\n".join(filter(None, (self.inline(one).strip() for one in note.iter(f"{W}p"))))
+            self._floats.append((ElementKind.NOTE, text))
+
+    def _drawing(self, drawing: Any) -> None:
+        boxes = [box for box in drawing.iter(f"{W}txbxContent") if not _in_fallback(box, drawing) and _outermost(box, drawing)]
+        self._floats.extend((ElementKind.PARAGRAPH, box) for box in boxes)
+        for properties in drawing.iter(f"{_WP}docPr"):
+            words = one_line(str(properties.get("descr") or ""))
+            if len(words.split()) >= _MIN_ALT_WORDS:
+                self._floats.append((ElementKind.CAPTION, words))
+        for reference in drawing.iter():
+            if isinstance(reference.tag, str) and reference.tag.endswith("}chart"):
+                self._related(str(reference.get(f"{_R}id")), chart_texts)
+            elif isinstance(reference.tag, str) and reference.tag.endswith("}relIds"):
+                self._related(str(reference.get(f"{_R}dm")), diagram_texts)
+
+    def _related(self, relationship_id: str, reader: Any) -> None:
+        relationship = self.relationships.get(relationship_id)
+        if relationship and not relationship.external and relationship.target in self.package:
+            lines = reader(self.package.xml(relationship.target))
+            self._floats.append((ElementKind.PARAGRAPH, "\n".join(lines)))
+
+    # ------------------------------------------------------------------------------------------ tables
+
+    def _table(self, table: Any) -> None:
+        rows = [row for row in _inside(table, f"{W}tr") if row.find(f"{W}trPr/{W}del") is None]
+        cells = [list(_inside(row, f"{W}tc")) for row in rows]
+        if max(map(len, cells), default=0) <= 1 or any(cell.find(f".//{W}tbl") is not None for row in cells for cell in row):
+            for row in cells:  # a frame around text, or a layout of tables
+                for cell in row:
+                    self.blocks(cell)
+            return
+        self.builder.table(self._rows(cells), _header_rows(rows))
+
+    def _rows(self, cells: list[list[Any]]) -> Iterator[list[str]]:
+        above: dict[int, str] = {}
+        for row in cells:
+            line: list[str] = []
+            for cell in row:
+                properties = cell.find(f"{W}tcPr")
+                column = len(line)
+                merge = properties.find(f"{W}vMerge") if properties is not None else None
+                if merge is not None and merge.get(f"{W}val", "continue") == "continue":
+                    text = above.get(column, "")
+                else:
+                    text = " ".join(filter(None, (one_line(self.inline(one)) for one in cell.iter(f"{W}p") if not _in_box(one, cell))))
+                above[column] = text
+                span = properties.find(f"{W}gridSpan") if properties is not None else None
+                width = str(span.get(f"{W}val", "1")) if span is not None else "1"
+                line.extend([text] + [""] * (min(int(width), 100) - 1 if width.isdigit() else 0))
+            while line and not line[-1]:
+                line.pop()
+            yield line
+
+
+def _chosen(alternatives: Any) -> Any:
+    """Of an mc:AlternateContent its first choice (for newer programs), else the fallback."""
+    choice = alternatives.find(f"{_MC}Choice")
+    return choice if choice is not None else next(iter(alternatives), alternatives)
+
+
+def _in_fallback(element: Any, top: Any) -> bool:
+    for up in element.iterancestors():
+        if up is top:
+            return False
+        if up.tag == f"{_MC}Fallback":
+            return True
+    return False
+
+
+def _outermost(box: Any, top: Any) -> bool:
+    for up in box.iterancestors():
+        if up is top:
+            return True
+        if up.tag == f"{W}txbxContent":
+            return False
+    return True
+
+
+def _in_box(paragraph: Any, cell: Any) -> bool:
+    return any(up.tag == f"{W}txbxContent" for up in _ancestors_below(paragraph, cell))
+
+
+def _ancestors_below(element: Any, top: Any) -> Iterator[Any]:
+    for up in element.iterancestors():
+        if up is top:
+            return
+        yield up
+
+
+def _inside(parent: Any, tag: str) -> Iterator[Any]:
+    """Children of a kind, also those wrapped in content controls or insertions."""
+    for child in parent:
+        if child.tag == tag:
+            yield child
+        elif child.tag in _TRANSPARENT:
+            yield from _inside(child, tag)
+
+
+def _header_rows(rows: list[Any]) -> int:
+    count = 0
+    for row in rows:
+        if not is_on(row.find(f"{W}trPr/{W}tblHeader")):
+            break
+        count += 1
+    return min(max(count, 1), 3)
+
+
+def _on_colour(run: Any, properties: Any) -> bool:
+    """True where white text may stand on a colour: shaded, highlighted, in a table cell, a shape, or on a coloured page."""
+    if properties.find(f"{W}shd") is not None or properties.find(f"{W}highlight") is not None:
+        return True
+    for up in run.iterancestors():
+        if up.tag in (f"{W}tc", f"{W}txbxContent") or up.tag == f"{W}p" and up.find(f"{W}pPr/{W}shd") is not None:
+            return True
+    return run.getroottree().getroot().find(f"{W}background") is not None
+
+
+def _symbol(element: Any) -> str:
+    code = str(element.get(f"{W}char") or "")
+    try:
+        value = int(code, 16)
+    except ValueError:
+        return ""
+    return chr(value) if 0x20 < value < 0xE000 else ""
+
+
+def _notes_of(package: Package, part: str, kind: str) -> dict[str, Any]:
+    """Foot- or endnotes by id, without the separators."""
+    return {
+        str(note.get(f"{W}id")): note
+        for target in package.related(part, f"{kind}s")
+        for note in package.xml(target).iter(f"{W}{kind}")
+        if note.get(f"{W}type") in (None, "normal")
+    }
+
+
+def _add_notes(main: _Story, relation: str, tag: str) -> None:
+    """Comments, each with its author, at the end: a reader of the file sees them, but they are not the document's own words."""
+    for part in main.package.related(main.part, relation):
+        story = _Story(main.builder, main.package, part, main)
+        for comment in story.root.iter(f"{W}{tag}"):
+            text = "\n".join(filter(None, (story.inline(one).strip() for one in comment.iter(f"{W}p"))))
+            if text:
+                main.builder.warn("comments stand at the end of the text")
+                main.builder.append(ElementKind.NOTE, f"Comment by {one_line(str(comment.get(f'{W}author') or 'unknown'))}: {text}")
+
+
+def _add_headers(main: _Story) -> None:
+    """Page headers and footers, each different one once, at the end."""
+    seen: set[str] = set()
+    for relation in ("header", "footer"):
+        for part in main.package.related(main.part, relation):
+            story = _Story(main.builder, main.package, part, main)
+            for paragraph in story.root.iter(f"{W}p"):
+                text = one_line(story.inline(paragraph))
+                if any(character.isalpha() for character in text) and text not in seen:
+                    seen.add(text)
+                    main.builder.append(ElementKind.NOTE, text)
