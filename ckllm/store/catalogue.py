@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ckllm.contracts import OWNER, Access, Chunk, Document, Rejected, Source, VersionState, digest
@@ -164,6 +164,14 @@ class Catalogue(CatalogueReader):
                 .values(failed_stage=rejected.stage, failed_reason=storable(rejected.reason), failed_sha256=source_sha256)
             )
 
+    def settle(self, document_ids: Iterable[str]) -> None:
+        """Forget the last failure of documents: their source is again what their live version was made of."""
+        with self._writing() as connection:
+            for ids in _batches(document_ids):
+                mine = (document_table.c.id.in_(ids), _has_live())
+                values = {"failed_stage": "", "failed_reason": None, "failed_sha256": ""}
+                connection.execute(update(document_table).where(*mine).values(**values))
+
     def remove(self, document_ids: Iterable[str], access: Access = OWNER) -> list[str]:
         """Remove documents; their versions become OBSOLETE and are returned. UnknownDocumentError before anything is removed."""
         gone: list[str] = []
@@ -238,6 +246,11 @@ def _refuse_others(rows: Sequence[Row[*tuple[Any, ...]]], before: tuple[VersionS
     for row in rows:
         if row[1] not in before:
             raise StoreError(f"version {row[0]} is {row[1]}, and only {' or '.join(before)} can become {what}")
+
+
+def _has_live() -> ColumnElement[bool]:
+    live = (version_table.c.document_id == document_table.c.id, version_table.c.state == VersionState.LIVE)
+    return select(version_table.c.id).where(*live).exists()
 
 
 def _chunk_values(version_id: str, chunk: Chunk) -> dict[str, object]:
