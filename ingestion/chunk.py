@@ -11,7 +11,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from ckllm.contracts import Chunk, Document, Element, ElementKind, digest
 from ckllm.embedding.base import Embedder
@@ -145,10 +145,7 @@ class _Chunker:
         room = self._room(main)
         if cost <= room:
             return [_Piece(start, end, main, self._context_at(start, group, main))]
-        if main.rows:
-            spans = self._cut_table(start, end, main, room)
-        else:
-            spans = self._cut(start, end, main, room)
+        spans = (self._cut_table if main.rows else self._cut)(start, end, main, room)
         return [_Piece(*span, main, self._context_at(span[0], group, main)) for span in spans]
 
     def _cut(self, start: int, end: int, main: _Block, room: int) -> list[Span]:
@@ -163,7 +160,7 @@ class _Chunker:
     def _cut_table(self, start: int, end: int, main: _Block, room: int) -> list[Span]:
         """Runs of whole rows; a row that is too long by itself is cut like prose."""
         bounds = [start, *(row for row in main.rows if start < row < end), end]
-        rows = list(zip(bounds, bounds[1:], strict=False))
+        rows = list(pairwise(bounds))
         costs = self._costs.many([self._text[first:last] for first, last in rows])
         spans: list[Span] = []
         total = 0
@@ -248,7 +245,7 @@ def _blocks(document: Document) -> Iterator[_Block]:
     path: list[tuple[int, str]] = []
     starts = [page.start for page in document.pages]
     for element in _covering(document):
-        for start, end in _by_page(document, element, starts):
+        for start, end in _by_page(element, starts):
             first, last = trimmed(document.text, (start, end))
             if first >= last:
                 continue
@@ -275,7 +272,7 @@ def _covering(document: Document) -> Iterator[Element]:
         yield Element(ElementKind.PARAGRAPH, at, len(document.text))
 
 
-def _by_page(document: Document, element: Element, starts: list[int]) -> Iterator[Span]:
+def _by_page(element: Element, starts: list[int]) -> Iterator[Span]:
     """The element's span, cut where a new page begins."""
     at = element.start
     for start in starts[bisect_right(starts, element.start) :]:

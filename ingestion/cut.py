@@ -1,7 +1,7 @@
 """Cutting a text that is too long for one chunk, at the best places it has. Pure; knows nothing of documents.
 
-A text's cost is its length in the embedder's tokens, or a sixteenth of its characters where that is more: some tokenizers make one
-token of a word of any length, and a chunk of unlimited length could neither be shown nor stored.
+A text's cost is its length in the embedder's tokens, or a sixteenth of its characters where that is more: some tokenizers make
+one token of a word of any length, and a chunk of unlimited length could neither be shown nor stored.
 """
 
 from __future__ import annotations
@@ -35,9 +35,11 @@ _CLAUSE_END = r"(?<=[,;:،؛])\s+|(?<=[，、；：])"
 PROSE: tuple[str, ...] = (r"\n\s*\n", r"\n", _SENTENCE_END, _CLAUSE_END, r"\s+", "")
 """Where prose may be cut, best first: paragraph, line, sentence, clause, word, character."""
 
+_MEMBER = "def|async def|fn|func|function|public|private|protected|static"
+
 CODE: tuple[str, ...] = (
-    r"\n(?=(?:class|interface|struct|enum|trait|impl|module|namespace|def|async def|fn|func|function|public|private|protected|static)\b)",
-    r"\n(?=[ \t]+(?:def|async def|fn|func|function|public|private|protected|static)\b)",
+    rf"\n(?=(?:class|interface|struct|enum|trait|impl|module|namespace|{_MEMBER})\b)",
+    rf"\n(?=[ \t]+(?:{_MEMBER})\b)",
     r"\n[ \t]*\n",
     r"\n",
     r"\s+",
@@ -147,7 +149,7 @@ def _windows(text: str) -> Iterator[Span]:
 
 
 def with_overlap(text: str, spans: Sequence[Span], overlap: int, costs: Costs) -> list[Span]:
-    """Let every span but the first begin up to `overlap` cost earlier, at the start of a sentence if there is one, else of a word."""
+    """Let every span but the first begin up to `overlap` cost earlier, at the start of a sentence if it can, else of a word."""
     if overlap <= 0 or len(spans) < 2:
         return list(spans)
     made = [spans[0]]

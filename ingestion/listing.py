@@ -1,0 +1,154 @@
+"""Which files a source given by the user means: folders, globs, single files; and what `--sync` may remove.
+
+Inside a folder, names that begin with a dot are not sources (as in a shell's `*`), nor is the knowledge base's own home; neither
+is counted. Links to folders are not followed, so a circle of links cannot hang the walk. A glob means what a shell with `**`
+means by it; a folder that it matches is walked.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+
+from ckllm.contracts import Rejected
+from ckllm.errors import UsageError
+
+STDIN = "-"
+_MAGIC = re.compile(r"[*?\[]")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_PIECES = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]/]*\]|[^*?\[]+|\[")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A name that may be a source; nothing has been read of it."""
+
+    uri: str
+    root: str | None = None
+    """The folder it was found in, None where it was given by name."""
+    is_url: bool = False
+
+
+class Listing:
+    """Walks what was given once; afterwards `covers` knows which sources belong to it."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = str(home.absolute())
+        self._folders: list[str] = []
+        self._patterns: list[re.Pattern[str]] = []
+        self._names: set[str] = set()
+        self._unlisted: list[str] = []
+
+    def candidates(self, given: str | os.PathLike[str]) -> Iterator[Candidate | Rejected]:
+        """Every candidate of one given source, in a stable order."""
+        name = os.fspath(given)
+        if not name.strip():
+            raise UsageError("an empty source: give a file, a folder, a glob, a URL, or - for standard input")
+        if name == STDIN:
+            yield Candidate(STDIN)
+        elif _SCHEME.match(name):
+            yield from self._url(name)
+        else:
+            yield from self._path(name)
+
+    def covers(self, uri: str) -> bool:
+        """Whether a source of this name would have been found, had it still been there."""
+        top = uri.split("!/", 1)[0]
+        if any(_inside(top, folder) for folder in self._unlisted):
+            return False
+        return (
+            top in self._names
+            or any(_inside(top, folder) for folder in self._folders)
+            or any(pattern.fullmatch(top) for pattern in self._patterns)
+        )
+
+    def _url(self, url: str) -> Iterator[Candidate | Rejected]:
+        bare = url.split("#", 1)[0]
+        self._names.add(bare)
+        if bare.lower().startswith(("http://", "https://")):
+            yield Candidate(bare, is_url=True)
+        else:
+            yield Rejected(url, "fetch", "only http and https addresses can be fetched: give one of these, or a file")
+
+    def _path(self, name: str) -> Iterator[Candidate | Rejected]:
+        path = os.path.abspath(name)  # noqa: PTH100 - links stay links
+        if Path(path).is_dir():
+            self._folders.append(path)
+            yield from self._walk(path, path, hidden=False)
+        elif os.path.lexists(path):
+            self._names.add(path)
+            yield Candidate(path)
+        elif _MAGIC.search(name):
+            yield from self._glob(path)
+        else:
+            self._names.add(path)
+            yield Rejected(printable(path), "fetch", "no such file or folder: check the path")
+
+    def _walk(self, folder: str, root: str, *, hidden: bool) -> Iterator[Candidate | Rejected]:
+        """Files below `folder`, by name; `hidden` lets names with a leading dot in."""
+        waiting = [folder]
+        while waiting:
+            current = waiting.pop()
+            try:
+                with os.scandir(current) as listed:
+                    entries = sorted(listed, key=lambda entry: entry.name)
+            except OSError as error:
+                self._unlisted.append(current)
+                yield Rejected(
+                    printable(current), "fetch", f"the folder cannot be listed: {error.strerror}; its documents are kept"
+                )
+                continue
+            shown = [entry for entry in entries if hidden or not entry.name.startswith(".")]
+            folders = [entry for entry in shown if entry.is_dir(follow_symlinks=False)]
+            yield from (Candidate(entry.path, root) for entry in shown if not entry.is_dir(follow_symlinks=False))
+            waiting += [entry.path for entry in reversed(folders) if entry.path != self._home]
+
+    def _glob(self, pattern: str) -> Iterator[Candidate | Rejected]:
+        parts = Path(pattern).parts
+        fixed = list(takewhile(lambda part: not _MAGIC.search(part), parts))
+        base = str(Path(*fixed))
+        wanted = re.compile(_regex(pattern) + "(?:/.*)?", re.DOTALL)
+        self._patterns.append(wanted)
+        hidden = any(part.startswith(".") for part in parts[len(fixed) :])
+        any_found = False
+        for found in self._walk(base, base, hidden=hidden) if Path(base).is_dir() else ():
+            if isinstance(found, Rejected) or wanted.fullmatch(found.uri):
+                any_found = True
+                yield found
+        if not any_found:
+            yield Rejected(
+                printable(pattern), "fetch", "nothing matches this pattern: check the path, and quote it from the shell"
+            )
+
+
+def printable(name: str) -> str:
+    """A name that can be written as UTF-8, for messages."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _inside(path: str, folder: str) -> bool:
+    return path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _regex(pattern: str) -> str:
+    """A glob as a regular expression over absolute paths: `**` crosses folders, everything else stays in one."""
+    parts = []
+    for piece in _PIECES.findall(pattern):
+        if piece == "**/":
+            parts.append("(?:[^/]+/)*")
+        elif piece == "**":
+            parts.append(".*")
+        elif piece == "*":
+            parts.append("[^/]*")
+        elif piece == "?":
+            parts.append("[^/]")
+        elif piece.startswith("[") and len(piece) > 2:
+            inner = piece[1:-1].replace("\\", "\\\\")
+            parts.append(f"[{'^' + inner[1:] if inner.startswith('!') else inner}]")
+        else:
+            parts.append(re.escape(piece))
+    return "".join(parts)

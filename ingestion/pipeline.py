@@ -1,0 +1,88 @@
+"""Start here: the plot of the write path.
+
+find sources → parse and chunk → embed → write, then remove what is gone. The three in the middle run at the same time, in
+threads (the parsers in processes) with short queues between them, so that memory does not grow with the number of documents.
+What a killed run leaves is finished or undone at the start of the next one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+
+from ckllm.contracts import IngestReport
+from ingestion.account import Account, merged
+from ingestion.embed import embedded
+from ingestion.known import UNFINISHED
+from ingestion.options import IngestOptions, ProgressListener
+from ingestion.overlap import Overlapped
+from ingestion.recovery import drop_obsolete, recover
+from ingestion.run import Continuation, Run
+from ingestion.target import Target
+from ingestion.workplace import writing
+
+_DOCUMENTS_AHEAD = 32
+_BATCHES_AHEAD = 4
+
+
+def ingest(
+    sources: Sequence[str | os.PathLike[str]],
+    kb: Target,
+    *,
+    groups: Sequence[str] = (),
+    sync: bool = False,
+    options: IngestOptions | None = None,
+    progress: ProgressListener | None = None,
+    continuation: Continuation | None = None,
+) -> IngestReport:
+    """Bring a collection up to date with its sources: files, folders, globs, http(s) addresses, "-" for standard input.
+
+    New documents are added, changed ones replaced in one step, unchanged ones cost a look. With `sync`, documents of the
+    collection that these sources cover and that are there no more are removed. Raises StoreError when the knowledge base does
+    not serve; what was finished stays, and the next run goes on from there.
+    """
+    if isinstance(sources, str | os.PathLike):
+        sources = [sources]
+    options = options or IngestOptions.from_settings(kb.settings.ingest)
+    account = Account(kb.collection, progress)
+    with writing(kb.home) as scratch:
+        before = kb.catalogue.live(kb.collection)
+        recover(kb)
+        run = Run(kb, account, options, tuple(groups), scratch, continuation or Continuation(), before=before)
+        with (
+            Overlapped(run.preparation.prepared(run.finder.find(sources)), _DOCUMENTS_AHEAD, "parse", run.halt) as prepared,
+            Overlapped(embedded(prepared, kb, account), _BATCHES_AHEAD, "embed", run.halt) as batches,
+            run.parsing(),
+        ):
+            for batch in batches:
+                run.writer.write(batch)
+        if sync:
+            run.preparation.remove(run.gone())
+        run.writer.checkpoint()
+    return account.report()
+
+
+def remove(kb: Target, ids: Iterable[str]) -> int:
+    """Remove documents of any collection with everything that is stored of them; returns how many.
+
+    Raises UnknownDocumentError, before anything is removed, for an id that does not exist.
+    """
+    wanted = list(dict.fromkeys(ids))
+    with writing(kb.home):
+        kb.catalogue.remove(wanted)
+        for collection in kb.catalogue.collections():
+            drop_obsolete(kb, collection.name)
+    return len(wanted)
+
+
+def retry(kb: Target, *, options: IngestOptions | None = None, progress: ProgressListener | None = None) -> IngestReport:
+    """Ingest again what failed or was interrupted, each with the groups that it was ingested with."""
+    waiting: dict[tuple[str, ...], dict[str, None]] = {}
+    failures, unfinished = kb.catalogue.failures(kb.collection), kb.catalogue.versions(kb.collection, *UNFINISHED)
+    for groups, source in [(one.groups, one.source) for one in failures] + [(one.groups, one.source) for one in unfinished]:
+        waiting.setdefault(groups, {})[source.split("!/", 1)[0]] = None
+    reports = [
+        ingest(list(sources), kb, groups=groups, options=options, progress=progress, continuation=Continuation(again=True))
+        for groups, sources in waiting.items()
+    ]
+    return merged(kb.collection, reports)

@@ -1,0 +1,80 @@
+"""The parts of one run, put together."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ckllm.store.catalogue import LiveVersion
+from ingestion.account import Account
+from ingestion.known import Known
+from ingestion.options import IngestOptions
+from ingestion.parse import PARSER_VERSION
+from ingestion.parse.worker import ParserPool
+from ingestion.prepare import Preparation
+from ingestion.sources import Finder, Hashes
+from ingestion.target import Target
+from ingestion.write import Writer
+
+_MOST_WORKERS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """What a run takes over from an earlier one."""
+
+    hashes: Hashes | None = None
+    again: bool = False
+    """Open containers again for the sake of members that failed."""
+
+
+class Run:
+    """Finder, preparation and writer of one run, with the parsers they share. Made after recovery, under the writer's lock."""
+
+    def __init__(
+        self,
+        target: Target,
+        account: Account,
+        options: IngestOptions,
+        groups: tuple[str, ...],
+        scratch: Path,
+        continuation: Continuation,
+        *,
+        before: Mapping[str, LiveVersion],
+    ) -> None:
+        workers = options.workers or min(os.cpu_count() or 1, _MOST_WORKERS)
+        self.halt = threading.Event()
+        self._pool = ParserPool(workers, options.parse_timeout_s, options.parse_memory_mb, scratch, options.max_file_bytes)
+        self._known = Known(target.catalogue, target.collection, groups, options.fingerprint(PARSER_VERSION), before)
+        self.finder = Finder(options, scratch, target.home, account, continuation.hashes)
+        self.preparation = Preparation(
+            target=target,
+            known=self._known,
+            account=account,
+            options=options,
+            parsing=self._pool,
+            scratch=scratch,
+            groups=groups,
+            ahead=2 * workers,
+            halt=self.halt,
+            again=continuation.again,
+        )
+        self.writer = Writer(target, account, options, groups)
+
+    @contextmanager
+    def parsing(self) -> Iterator[None]:
+        """On leaving, whatever the reason, nothing is parsed any more and no stage waits for another."""
+        try:
+            yield
+        finally:
+            self.halt.set()
+            self._pool.close()
+
+    def gone(self) -> list[str]:
+        """Documents that the given sources cover and that were not found."""
+        seen, covers = self.preparation.seen, self.finder.listing.covers
+        return [uri for uri in self._known.uris() if covers(uri) and uri.split("!/", 1)[0] not in seen]
