@@ -125,6 +125,14 @@ class TextBuilder:
             Element(ElementKind.TABLE, start, self._length, page=self._current_page(), header=header, rows=tuple(starts))
         )
 
+    def boxed_table(self, text: str, row_starts: Sequence[int], boxes: array[float]) -> None:
+        """Add a table that is composed already: one line a row, `row_starts` within `text`, four floats a character."""
+        start = self._separate(ElementKind.TABLE)
+        self._put(scrub(text), boxes)
+        header = text[: row_starts[1]].rstrip("\n") if len(row_starts) > 1 else ""
+        rows = tuple(start + row for row in row_starts)
+        self._elements.append(Element(ElementKind.TABLE, start, self._length, page=self._current_page(), header=header, rows=rows))
+
     def _separate(self, kind: ElementKind) -> int:
         if self._elements:
             lists = kind is ElementKind.LIST_ITEM and self._elements[-1].kind is ElementKind.LIST_ITEM
