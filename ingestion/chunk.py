@@ -25,7 +25,7 @@ _PART_LENGTH = 120
 """Characters of a heading or title that the context takes over."""
 _HEADER_LENGTH = 2_000
 _LARGEST_LIMIT = 1_000
-"""Tokens; 1,000 times 16 characters of 4 bytes is what a Milvus text field holds."""
+"""Tokens. Of at most 16 bytes each: so a chunk, and what is indexed of its words, has room in a Milvus text field."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Cutting a text that is too long for one chunk, at the best places it has. Pure; knows nothing of documents.
 
-A text's cost is its length in the embedder's tokens, or a sixteenth of its characters where that is more: some tokenizers make
-one token of a word of any length, and a chunk of unlimited length could neither be shown nor stored.
+A text's cost is its length in the embedder's tokens, or a sixteenth of its bytes in UTF-8 where that is more: some tokenizers
+make one token of a word of any length, and a chunk of unlimited length could neither be shown nor stored.
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
-from langchain_text_splitters import RecursiveCharacterTextSplitter
-
 from ckllm.embedding.base import Embedder
 
 Span: TypeAlias = tuple[int, int]
 
-CHARACTERS_PER_TOKEN = 16
-"""More characters than this count as another token."""
+BYTES_PER_TOKEN = 16
+"""More bytes of UTF-8 than this count as another token."""
 
 WINDOW = 20_000
 """Characters handed to the splitter at a time, so that time and memory stay linear in the text."""
@@ -78,11 +76,11 @@ class Costs:
 
     def at_least(self, text_length: int) -> int:
         """What a text of that many characters costs at the least, without counting it."""
-        return math.ceil(text_length / CHARACTERS_PER_TOKEN)
+        return math.ceil(text_length / BYTES_PER_TOKEN)
 
 
 def _by_length(text: str) -> int:
-    return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
+    return math.ceil(len(text.encode("utf-8", "surrogatepass")) / BYTES_PER_TOKEN)
 
 
 def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
@@ -104,6 +102,9 @@ def cut(text: str, separators: Sequence[str], limit: int, costs: Costs) -> list[
     The pieces of a window are made about equally long, so that no stub is left at its end. Costs are added up piece by piece,
     as RecursiveCharacterTextSplitter does; the sum can differ a little from the cost of the whole, and the caller checks.
     """
+    # costs two seconds to import, and most texts need no cutting
+    from langchain_text_splitters import RecursiveCharacterTextSplitter
+
     spans: list[Span] = []
     for start, end in _windows(text):
         window = text[start:end]

@@ -15,12 +15,13 @@ def recover(target: Target) -> None:
     PARSED and PENDING versions are gone on with when their source comes by. A run that finds nothing to mend opens no store.
     """
     versions = target.catalogue.versions(target.collection, VersionState.EMBEDDED)
-    if versions:
-        counts = target.store.count(target.index.name, [version.version_id for version in versions])
+    row = target.catalogue.collection(target.collection)
+    if versions and row is not None:
+        counts = target.store.count(row.index, [version.version_id for version in versions])
         complete = [one.version_id for one in versions if counts.get(one.version_id) == one.chunk_count > 0]
         target.catalogue.back_to_parsed([one.version_id for one in versions if one.version_id not in set(complete)])
         if complete:
-            target.store.flush(target.index.name)
+            target.store.flush(row.index)
             target.catalogue.go_live(complete)
     drop_obsolete(target, target.collection)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 
 from ckllm.contracts import Rejected
+from ckllm.errors import DataError
 from ckllm.store.base import ChunkRecord
 from ingestion.account import Account
 from ingestion.embed import EmbeddedBatch, Row
@@ -28,6 +29,7 @@ class Writer:
         self._groups = groups
         self._ingested_at = time.time()
         self._missing: dict[str, int] = {}
+        self._refused: set[str] = set()
         self._embedded: dict[str, Job] = {}
         self._unflushed = 0
         self._flushed_at = time.monotonic()
@@ -36,14 +38,9 @@ class Writer:
         """Store one batch; a checkpoint follows when enough has come together."""
         with self._account.clock("store"):
             if isinstance(batch, Rejected):
-                self._target.catalogue.failed(self._target.collection, batch, groups=self._groups)
-                self._account.rejected(batch)
+                self._reject(batch)
                 return
-            records = [self._record(row) for row in batch.rows]
-            self._target.store.upsert(self._target.index.name, records, batch.vectors)
-            self._account.chunks(len(records), records[-1].source)
-            self._unflushed += len(records)
-            self._count(batch.rows)
+            self._upsert(batch)
         waited = time.monotonic() - self._flushed_at
         if self._unflushed >= self._options.checkpoint_chunks or waited >= self._options.checkpoint_s:
             self.checkpoint()
@@ -60,6 +57,28 @@ class Writer:
             drop_obsolete(self._target, self._target.collection)
         self._unflushed = 0
         self._flushed_at = time.monotonic()
+
+    def _upsert(self, batch: EmbeddedBatch) -> None:
+        """A version with a chunk that the store cannot hold is rejected; it takes nothing else with it."""
+        records = [self._record(row) for row in batch.rows]
+        try:
+            self._target.store.upsert(self._target.index.name, records, batch.vectors)
+        except DataError as error:
+            parts = _by_version(batch)
+            if len(parts) > 1:
+                for part in parts:
+                    self._upsert(part)
+            elif batch.rows[0].chunk.version_id not in self._refused:
+                self._refused.add(batch.rows[0].chunk.version_id)
+                self._reject(Rejected(records[0].source, "store", str(error)))
+            return
+        self._account.chunks(len(records), records[-1].source)
+        self._unflushed += len(records)
+        self._count([row for row in batch.rows if row.chunk.version_id not in self._refused])
+
+    def _reject(self, rejected: Rejected) -> None:
+        self._target.catalogue.failed(self._target.collection, rejected, groups=self._groups)
+        self._account.rejected(rejected)
 
     def _count(self, rows: list[Row]) -> None:
         """Versions of which this was the last chunk are EMBEDDED."""
@@ -87,3 +106,11 @@ class Writer:
             sha256=job.source.sha256,
             ingested_at=self._ingested_at,
         )
+
+
+def _by_version(batch: EmbeddedBatch) -> list[EmbeddedBatch]:
+    """The batch in parts of one version each."""
+    places: dict[str, list[int]] = {}
+    for place, row in enumerate(batch.rows):
+        places.setdefault(row.chunk.version_id, []).append(place)
+    return [EmbeddedBatch([batch.rows[place] for place in some], batch.vectors[some]) for some in places.values()]

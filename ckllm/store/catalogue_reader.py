@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import zlib
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, func, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ckllm.contracts import (
@@ -17,6 +18,7 @@ from ckllm.contracts import (
     Box,
     Chunk,
     ChunkSpan,
+    Document,
     DocumentRow,
     DocumentText,
     ElementKind,
@@ -101,6 +103,13 @@ class CatalogueReader:
         with self._reading() as connection:
             return tuple(connection.execute(query.order_by(version_table.c.id)).scalars())
 
+    def languages(self, collection: str) -> tuple[str, ...]:
+        """Languages of the live documents, the most frequent first; a document whose language is not known counts for none."""
+        lang = version_table.c.lang
+        query = select(lang).where(*_of(collection, VersionState.LIVE), lang != "").group_by(lang)
+        with self._reading() as connection:
+            return tuple(connection.execute(query.order_by(func.count().desc(), lang)).scalars())
+
     def obsolete(self, collection: str) -> list[str]:
         query = select(version_table.c.id).where(*_of(collection, VersionState.OBSOLETE)).order_by(version_table.c.id)
         with self._reading() as connection:
@@ -136,6 +145,28 @@ class CatalogueReader:
             )
             for row in rows
         ]  # fmt: skip
+
+    def document(self, version_id: str) -> Document:
+        """A version as it was parsed, without its elements and attachments: those live on in its chunks."""
+        with self._reading() as connection:
+            row = connection.execute(select(version_table).where(version_table.c.id == version_id)).first()
+            if row is None:
+                raise StoreError(f"the catalogue knows no version {version_id}")
+            boxes = connection.execute(
+                select(box_table.c.data).where(box_table.c.version_id == version_id).order_by(box_table.c.block)
+            )
+            blocks = boxes.scalars().all()
+            text, pages = self._text(connection, version_id), self._pages(connection, version_id)
+        return Document(
+            title=row.title,
+            text=text,
+            elements=(),
+            pages=pages,
+            boxes=array("f", unpack(blocks).tobytes()) if blocks else None,
+            lang=row.lang,
+            media_type=row.media_type,
+            warnings=tuple(json.loads(row.warnings)),
+        )
 
     def boxes(self, version_id: str, start: int, end: int) -> tuple[Box, ...]:
         """Where text[start:end] stands: one rectangle a line, in reading order; none for formats without boxes."""
