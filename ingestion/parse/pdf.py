@@ -10,7 +10,7 @@ from ckllm.errors import DataError
 from ingestion.parse import ocr
 from ingestion.parse.attachments import AttachmentWriter
 from ingestion.parse.package import is_junk_title
-from ingestion.parse.pdf_blocks import PageLines, blocks_of, body_size, boxed_text, drop_furniture
+from ingestion.parse.pdf_blocks import PageLines, blocks_of, body_size, boxed_text, drop_furniture, writes_spaces
 from ingestion.parse.pdf_glyphs import PageGlyphs, read_glyphs
 from ingestion.parse.pdf_layout import lines_of
 from ingestion.parse.text import TextBuilder, source_name
@@ -28,9 +28,9 @@ def parse(source: Source, media_type: str, folder: Path) -> Document:
         pages = _read_pages(document, builder, source)
         if drop_furniture(pages):
             builder.warn("repeated page headers, footers and page numbers were left out")
-        body = body_size(pages)
+        body, spaces = body_size(pages), writes_spaces(pages)
         for one in pages:
-            _add_page(builder, one, body)
+            _add_page(builder, one, body, spaces)
         builder.attachments.extend(_embedded(document, source, folder))
         title = str(document.get_metadata_value("Title") or "").strip()
     finally:
@@ -126,10 +126,10 @@ def _has_fields(page: Any) -> bool:
     return False
 
 
-def _add_page(builder: TextBuilder, one: PageLines, body: float) -> None:
+def _add_page(builder: TextBuilder, one: PageLines, body: float, spaces: bool) -> None:
     builder.page(one.page.number, one.page.width, one.page.height)
     for block in blocks_of(one.lines, body):
-        boxed = boxed_text(block)
+        boxed = boxed_text(block, spaces)
         if block.kind is ElementKind.TABLE:
             builder.boxed_table(boxed.text, boxed.starts, boxed.boxes)
         else:

@@ -19,6 +19,8 @@ _HEADING_RATIO = 1.15
 _MAX_HEADING = 160
 _LIST = re.compile(r"^(?:[•▪‣◦·●○■□➢✓❖–*-]|\(?(?:\d{1,3}|[a-zA-Z]|[ivxIVX]{1,5})[.)])(?:\s|$)")
 _PAGE_LABEL = re.compile(r"^(?:(?:page|seite|página|pagina|p\.|стр\.|第|-|–|—|\|)?\s*(?:#|[ivxlc]+)\s*(?:(?:of|von|de|di|из|/|页|ページ|쪽|-|–|—|\|)\s*#?)?)$", re.I)
+_NO_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]")
+_HANGUL = re.compile("[\u1100-\u11ff\uac00-\ud7af]")
 _SENTENCE_END = (".", "!", "?", ":", ";", "。", "！", "？", "؟", "।", "…")
 
 
@@ -189,6 +191,29 @@ def _aligned(one: Line, other: Line) -> bool:
 # ------------------------------------------------------------------------------------------ text with boxes
 
 
+def writes_spaces(pages: Iterable[PageLines]) -> bool:
+    """True where the file puts a space after words at line ends, so that its absence says that a Korean word goes on."""
+    ends = [line.fragments[-1] for one in pages for line in one.lines if _HANGUL.match(line.text[-1:])]
+    return sum(one.spaced for one in ends) > 0.05 * len(ends)
+
+
+def _between(block: Block, number: int, words_end_in_spaces: bool) -> str:
+    """What joins two lines of a paragraph: nothing where the script breaks lines inside words, else a space.
+
+    After a hyphen it is a newline, so that the hyphen's place at the line's end is not lost.
+    """
+    line, following = block.lines[number - 1], block.lines[number]
+    last, first = line.text[-1:], following.text[:1]
+    if last in ("-", "‐"):
+        return "\n"
+    if _NO_SPACES.match(last) and _NO_SPACES.match(first):
+        return " " if line.fragments[-1].spaced else ""
+    if words_end_in_spaces and _HANGUL.match(last) and _HANGUL.match(first):
+        is_full = line.x1 >= max(one.x1 for one in block.lines) - 1.5 * (line.y1 - line.y0)
+        return "" if is_full and not line.fragments[-1].spaced else " "
+    return " "
+
+
 @dataclass(slots=True)
 class BoxedText:
     """Text with four floats a character; `starts` are where its lines start."""
@@ -197,13 +222,12 @@ class BoxedText:
     boxes: array[float] = field(default_factory=lambda: array("f"))
     starts: list[int] = field(default_factory=list)
 
-    def add(self, text: str, box: tuple[float, float, float, float] | None) -> None:
-        self.text += text
-        self.boxes.extend((box or (_NAN, _NAN, _NAN, _NAN)) * len(text))
 
+def boxed_text(block: Block, words_end_in_spaces: bool) -> BoxedText:
+    """The block's text. Lines of a paragraph are joined by a space, after a hyphen by a newline; cells by " | ".
 
-def boxed_text(block: Block) -> BoxedText:
-    """The block's text. Lines of a paragraph are joined by a space, after a hyphen by a newline; cells by " | "."""
+    `words_end_in_spaces`: see `writes_spaces`.
+    """
     result = BoxedText()
     pieces: list[str] = []
     length = 0
@@ -218,7 +242,7 @@ def boxed_text(block: Block) -> BoxedText:
     by_line = block.kind in (ElementKind.TABLE, ElementKind.CODE)
     for number, line in enumerate(block.lines):
         if number:
-            put("\n" if by_line or pieces[-1] in "-‐" else " ", nothing)
+            put("\n" if by_line else _between(block, number, words_end_in_spaces), nothing)
         result.starts.append(length)
         for place, fragment in enumerate(line.fragments):
             if place:

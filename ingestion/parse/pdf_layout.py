@@ -6,6 +6,7 @@ that span the gutter cut the page into bands, and a gutter counts only between c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import median
@@ -13,6 +14,8 @@ from statistics import median
 from ingestion.parse.pdf_glyphs import Glyph, PageGlyphs, Style
 
 _GAP = 1.1
+_WORD_GAP = 0.22
+_UNNAMED_BULLET = re.compile("[\x80-\x9f\ue000-\uf8ff]")
 _MIN_GUTTER = 6.0
 _MIN_COLUMN_LINES = 3
 _MIN_COLUMN_CHARACTERS = 16
@@ -31,6 +34,8 @@ class Fragment:
     y0: float
     x1: float
     y1: float
+    spaced: bool = False
+    """True where the file itself has a space after it: in scripts that break lines inside words, it ends a word."""
 
     @property
     def text(self) -> str:
@@ -100,23 +105,24 @@ def lines_of(page: PageGlyphs) -> list[Line]:
 
 
 def _fragments(page: PageGlyphs) -> list[Fragment]:
-    """Cut pdfium's sequence of characters where a line ends, or where a gap is wider than a word space."""
+    """Cut pdfium's sequence of characters where a line ends, or where a gap is wider than a word space.
+
+    Only places count: pdfium's own line ends also come where the font changes in the middle of a line.
+    """
     found: list[Fragment] = []
     run: list[Glyph] = []
     last: tuple[float, float, float, float] | None = None
     for glyph in page.glyphs:
-        if glyph.text == "\n":
-            _close(run, found)
-            run, last = [], None
-            continue
         if glyph.generated or glyph.text == " ":
-            if run:
+            if run and glyph.text != "\n":
                 run.append(glyph)
             continue
         box = _upright(glyph, page)
         if last is not None and (_is_apart(last, box, glyph.style.size) or run[0].style.angle != glyph.style.angle):
             _close(run, found)
             run = []
+        elif last is not None and run[-1].text != " " and _gap(last, box) > _WORD_GAP * glyph.style.size:
+            run.append(Glyph(" ", 0.0, 0.0, 0.0, 0.0, glyph.style, True))
         run.append(glyph)
         last = box
     _close(run, found)
@@ -128,18 +134,31 @@ def _fragments(page: PageGlyphs) -> list[Fragment]:
 
 
 def _close(run: list[Glyph], found: list[Fragment]) -> None:
+    spaced = False
     while run and run[-1].text == " ":
-        run.pop()
-    if run:
-        found.append(Fragment(run, len(found), 0.0, 0.0, 0.0, 0.0))
+        spaced |= not run.pop().generated
+    if not run:
+        return
+    if _UNNAMED_BULLET.match(run[0].text) and (len(run) == 1 or run[1].text == " "):
+        run[0] = run[0]._replace(text="•")
+    for place in range(len(run) - 1):
+        one, following = run[place], run[place + 1]
+        # the ligature lam-alef is one glyph; pdfium turns right-to-left text round character by character, and so splits it wrongly
+        if one.text in "اأإآ" and following.text == "ل" and one[1:5] == following[1:5]:
+            run[place], run[place + 1] = following, one
+    found.append(Fragment(run, len(found), 0.0, 0.0, 0.0, 0.0, spaced))
 
 
 def _is_apart(last: tuple[float, float, float, float], box: tuple[float, float, float, float], size: float) -> bool:
     height = max(1.0, min(last[3] - last[1], box[3] - box[1]))
     if min(last[3], box[3]) - max(last[1], box[1]) < 0.3 * height:
         return True
-    gap = max(box[0] - last[2], last[0] - box[2])
-    return gap > _GAP * max(size, height * 0.6)
+    return _gap(last, box) > _GAP * max(size, height * 0.6)
+
+
+def _gap(last: tuple[float, float, float, float], box: tuple[float, float, float, float]) -> float:
+    """White space between two boxes on one line, whichever way it runs; negative where they overlap."""
+    return max(box[0] - last[2], last[0] - box[2])
 
 
 def _upright(glyph: Glyph, page: PageGlyphs) -> tuple[float, float, float, float]:

@@ -99,11 +99,15 @@ class TextBuilder:
         self._pages.append(_OpenPage(number, width, height))
 
     def append(self, kind: ElementKind, text: str, level: int = 0, boxes: array[float] | None = None) -> None:
-        """Add one element. With `boxes` (four floats a character) the text is scrubbed one for one and must be trimmed."""
+        """Add one element. With `boxes` (four floats a character of `text`) the text is scrubbed one for one."""
         text = scrub(text) if boxes is not None else clean(text)
-        text = text.strip("\n") if kind is ElementKind.CODE else text.strip()
-        if not text.strip():
+        trimmed = text.strip("\n") if kind is ElementKind.CODE else text.strip()
+        if not trimmed.strip():
             return
+        if boxes is not None and trimmed != text:
+            cut = text.index(trimmed)
+            boxes = boxes[4 * cut : 4 * (cut + len(trimmed))]
+        text = trimmed
         start = self._separate(kind)
         self._put(text, boxes)
         self._elements.append(Element(kind, start, self._length, level, self._current_page()))
