@@ -6,6 +6,8 @@ analyser and the `standard` one of a Milvus server both pass through unchanged.
 
 - Words are runs of letters, marks and digits after NFKC and case folding, stemmed with Snowball (Porter, "Snowball: a language
   for stemming algorithms", 2001) where it knows the language.
+- Where it does not, a word of more than five characters also gives its first five (McNamee and Mayfield, "Character n-gram
+  tokenization for European language text retrieval", 2004): much of inflection is suffixes.
 - Han, Kana, Thai, Lao, Khmer and Burmese, written without spaces, give single characters and overlapping pairs.
 - Numbers keep their structure: `1,000` is `1000`; `3.5` is `3p5`, and its parts.
 - A term that is not ASCII is encoded: base 32 of its UTF-8, a digest where that gets long.
@@ -44,6 +46,7 @@ _GRAPHEME = regex.compile(r"\X")
 _SPACED_THOUSANDS = regex.compile(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))")
 _POSSESSIVE = regex.compile(r"['’]s(?![\p{L}\p{M}\p{N}])", regex.IGNORECASE)
 _THOUSANDS = regex.compile(r"(?<=^\d{1,3}|[.,٬'’]\d{3})[.,٬'’](?=\d{3}(?!\d))")
+_PREFIX = 5
 _LONGEST = 24
 """Characters of an encoded term; a longer one becomes a digest of 16."""
 
@@ -72,7 +75,12 @@ def _terms(text: str, lang: str) -> Iterator[str]:
     for match in _PIECE.finditer(folded):
         piece = match.group()
         if match.lastgroup == "word":
-            yield _encode(stem(piece) or piece)
+            if stem is None:
+                yield _encode(piece)
+                if len(piece) > _PREFIX:
+                    yield _encode(piece[:_PREFIX]) + "0"  # no word: those do not end so
+            else:
+                yield _encode(stem(piece) or piece)
         elif match.lastgroup == "number":
             yield from _number(piece)
         elif match.lastgroup == "unspaced":
@@ -107,11 +115,11 @@ def _encode(term: str) -> str:
 
 
 @functools.lru_cache(maxsize=64)
-def _stemmer(lang: str) -> Callable[[str], str]:
+def _stemmer(lang: str) -> Callable[[str], str] | None:
     import Stemmer
 
     name = _SNOWBALL.get(lang)
     if name is None or name not in Stemmer.algorithms():
-        return str
+        return None
     stem: Callable[[str], str] = Stemmer.Stemmer(name).stemWord
     return stem
