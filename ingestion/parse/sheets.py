@@ -1,0 +1,66 @@
+"""A spreadsheet's cells to elements: one table per block of cells, its title above it, empty rows between blocks."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+from ckllm.contracts import ElementKind
+from ingestion.parse.text import TextBuilder, one_line
+
+
+def add_sheet(builder: TextBuilder, number: int, name: str, rows: Iterable[Sequence[object]]) -> None:
+    """Append one sheet as a page: its name as heading, then its blocks of cells in order."""
+    builder.page(number)
+    builder.append(ElementKind.HEADING, name, 1)
+    block: list[list[str]] = []
+    for row in rows:
+        cells = [cell_text(value) for value in row]
+        if any(cells):
+            block.append(cells)
+        elif block:
+            _add_block(builder, block)
+            block = []
+    _add_block(builder, block)
+
+
+def cell_text(value: object) -> str:
+    """A cell as a reader would write it: whole floats without ".0", dates in ISO form."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(round(value, 10))
+    if isinstance(value, datetime.datetime):
+        return value.date().isoformat() if value.time() == datetime.time() else value.isoformat(" ", "minutes")
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    return one_line(str(value))
+
+
+def _add_block(builder: TextBuilder, rows: list[list[str]]) -> None:
+    """Side by side tables are told apart by empty columns; lines of one cell above a table are its title."""
+    for part in _side_by_side(rows):
+        first = 0
+        while first < len(part) and sum(map(bool, part[first])) == 1 and max((sum(map(bool, row)) for row in part), default=0) > 1:
+            builder.append(ElementKind.PARAGRAPH, "".join(part[first]))
+            first += 1
+        if max((sum(map(bool, row)) for row in part[first:]), default=0) <= 1 and len(part) - first <= 2:
+            for row in part[first:]:
+                builder.append(ElementKind.PARAGRAPH, "".join(row))
+        else:
+            builder.table(part[first:])
+
+
+def _side_by_side(rows: list[list[str]]) -> list[list[list[str]]]:
+    width = max(map(len, rows), default=0)
+    used = [any(column < len(row) and row[column] for row in rows) for column in range(width)]
+    edges = [0, *(column for column in range(1, width) if used[column] and not used[column - 1]), width]
+    parts = []
+    for start, end in pairwise(edges):
+        last = max((column for column in range(start, end) if used[column]), default=start - 1) + 1
+        part = [row[start:last] for row in rows]
+        parts.append([row for row in part if any(row)])
+    return [part for part in parts if part]
