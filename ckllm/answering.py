@@ -10,7 +10,7 @@ from ckllm.citations.attribution import EvidenceIndex
 from ckllm.citations.checking import check, quoted
 from ckllm.citations.composition import Boxes, compose
 from ckllm.citations.quoting import best_quotes, shown
-from ckllm.citations.refusal import RefusalPolicy
+from ckllm.citations.refusal import RefusalPolicy, Signals
 from ckllm.citations.short_answer import short_answer
 from ckllm.citations.verification import Verifier
 from ckllm.contracts import Evidence, Hit, Prompt
@@ -47,8 +47,9 @@ class Answering:
         if found.vector is None or not evidence:
             return "no document that may be searched here holds anything about it"
         best = max(self._cosines(found, evidence).values())
-        coverage = EvidenceIndex(evidence).coverage(found.query)
-        return self._policy.judge(found.vector, best, coverage).reason
+        index = EvidenceIndex(evidence)
+        signals = Signals(best, index.coverage(found.query), index.coverage_in_one(found.query))
+        return self._policy.doubt(found.vector, signals)
 
     def prompt(self, llm: BaseLLM, asked: Asked, evidence: Sequence[Evidence]) -> Prompt:
         """Messages with as much of the evidence as fits, and the ledger of what is in them.

@@ -6,7 +6,7 @@ the language model when something is answered.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,7 +82,7 @@ def build(settings: Settings, collection: str, *, create: bool, replacements: Re
         embedder=embedder,
         llm=Lazy(lambda: replacements.llm or _llm(settings)),
         index=index,
-        retriever=Lazy(lambda: _retriever(store(), index.opened().name, embedder())),
+        retriever=Lazy(lambda: _retriever(store(), index, embedder(), lambda: catalogue().languages(collection))),
         reranker=Lazy(lambda: _reranker(scorer())),
         answering=Lazy(lambda: _answering(settings, scorer(), embedder())),
         router=_router(),
@@ -139,10 +139,12 @@ def _llm(settings: Settings) -> BaseLLM:
     return open_llm(settings.llm, settings.models_folder)
 
 
-def _retriever(store: VectorStore, index: str, embedder: Embedder) -> Retriever:
+def _retriever(
+    store: VectorStore, index: CollectionIndex, embedder: Embedder, languages: Callable[[], Sequence[str]]
+) -> Retriever:
     from ckllm.retrieval.retriever import Retriever
 
-    return Retriever(store, index, embedder)
+    return Retriever(store, lambda: index.opened().name, embedder, languages)
 
 
 def _scorer(embedder: Embedder) -> SentenceScorer:

@@ -60,6 +60,12 @@ class EvidenceIndex:
         keys = frozenset(content_keys(text))
         return self.weight(keys & frozenset(self._idf)) / self.weight(keys) if keys else 0.0
 
+    def coverage_in_one(self, text: str) -> float:
+        """The same share for the one sentence of the evidence that holds most of it."""
+        keys = frozenset(content_keys(text))
+        most = max((self.weight(keys & sentence.keys) for sentence in self.sentences), default=0.0)
+        return most / self.weight(keys) if keys else 0.0
+
     def attribute(self, sentence: str) -> Attribution:
         """The spans of the evidence that hold most of `sentence`; no spans where nothing is shared."""
         wanted = frozenset(content_keys(sentence))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,27 +11,31 @@ from ckllm.contracts import Hit
 from ckllm.embedding.base import Embedder, Vectors
 from ckllm.retrieval.fusion import standardised_sum
 from ckllm.store.base import Filter, VectorStore
+from ckllm.store.lexical import query_terms
 
-LEXICAL_WEIGHT = 0.3
-DENSE_WEIGHT = 0.3
-"""Weights of the z-scores; the best-sentence score of :mod:`ckllm.retrieval.rerank` adds 0.7 (measured: docs/decisions.md)."""
-
+LEXICAL_WEIGHT, DENSE_WEIGHT = 0.4, 0.2
+"""Weights of the z-scores; the best-sentence score of :mod:`ckllm.retrieval.rerank` adds 0.4 (measured: docs/decisions.md)."""
+MOST_LANGUAGES = 8
+"""Languages of the collection, the most frequent first, under which the words of a question are analysed."""
 _SHORTEST_PIECE = 64
 """Characters; below this a query is not divided, whatever its tokens."""
 
 
 class Retriever:
-    """Searches one index.
+    """Searches one index. `index` gives its name now, `languages` those of its documents, the most frequent first.
 
     A hit's `score` after `retrieve` is the weighted sum of the z-scores of its BM25 score and its cosine among the candidates
     of this question: it orders the hits of one question and cannot be compared between questions. `similarity` is the cosine,
     which can.
     """
 
-    def __init__(self, store: VectorStore, index: str, embedder: Embedder) -> None:
+    def __init__(
+        self, store: VectorStore, index: Callable[[], str], embedder: Embedder, languages: Callable[[], Sequence[str]]
+    ) -> None:
         self._store = store
         self._index = index
         self._embedder = embedder
+        self._languages = languages
 
     def embed(self, queries: Sequence[str]) -> Vectors:
         """Query vectors, shape (len(queries), dimension): all queries of a batch together.
@@ -58,16 +62,18 @@ class Retriever:
         """For each query the fused candidates of both searches, best first, ranks from 1: at most 2 · `candidates`."""
         if not queries:
             return []
-        dense = self._store.search_dense(self._index, vectors, candidates, where)
-        lexical = self._store.search_lexical(self._index, queries, candidates, where)
-        return [self._fused(vectors[n : n + 1], dense[n], lexical[n]) for n in range(len(queries))]
+        index, languages = self._index(), self._languages()[:MOST_LANGUAGES]
+        dense = self._store.search_dense(index, vectors, candidates, where)
+        analysed = [query_terms(query, languages) for query in queries]
+        lexical = self._store.search_lexical(index, analysed, candidates, where)
+        return [self._fused(index, vectors[n : n + 1], dense[n], lexical[n]) for n in range(len(queries))]
 
-    def _fused(self, vector: Vectors, dense: Sequence[Hit], lexical: Sequence[Hit]) -> list[Hit]:
+    def _fused(self, index: str, vector: Vectors, dense: Sequence[Hit], lexical: Sequence[Hit]) -> list[Hit]:
         cosines = {hit.chunk_id: hit.score for hit in dense}
         weights = {hit.chunk_id: hit.score for hit in lexical}
         hits = {hit.chunk_id: hit for hit in (*lexical, *dense)}
         if unknown := [key for key in hits if key not in cosines]:
-            cosines |= self._store.similarities(self._index, vector, unknown)
+            cosines |= self._store.similarities(index, vector, unknown)
         floor = min(cosines.values(), default=0.0)
         totals = standardised_sum(
             [
