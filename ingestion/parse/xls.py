@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,7 @@ def parse(source: Source, media_type: str, folder: Path) -> Document:
 
     name = source_name(source)
     try:
-        with Path("/dev/null").open("w", encoding="utf-8") as log:
-            workbook = xlrd.open_workbook(str(source.path), logfile=log, on_demand=False)
+        workbook = xlrd.open_workbook(str(source.path), logfile=io.StringIO())
     except xlrd.XLRDError as error:
         if "encrypted" in str(error).lower():
             raise DataError(f"{name} is encrypted with a password: save a copy without the password") from error
@@ -28,6 +28,9 @@ def parse(source: Source, media_type: str, folder: Path) -> Document:
         raise DataError(f"broken workbook: {name}: {type(error).__name__}: {error}") from error
     builder = TextBuilder(media_type)
     for number, sheet in enumerate(workbook.sheets(), start=1):
+        if sheet.visibility and any(not other.visibility for other in workbook.sheets()):
+            builder.warn("hidden sheets were left out")
+            continue
         add_sheet(builder, number, sheet.name, _rows(sheet, workbook.datemode))
     return builder.build("", source)
 

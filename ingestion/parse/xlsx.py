@@ -41,7 +41,8 @@ def _add_sheets(builder: TextBuilder, source: Source, large: bool) -> None:
         raise DataError(f"broken workbook: {source_name(source)}: {' '.join(str(error).split())[:200]}") from error
     for number, sheet in enumerate(workbook.worksheets, start=1):
         if sheet.sheet_state != "visible":
-            builder.warn("hidden sheets are part of the text")
+            builder.warn("hidden sheets were left out")
+            continue
         add_sheet(builder, number, sheet.title, _rows(sheet, large))
         if not large:
             _add_comments(builder, sheet)

@@ -1,0 +1,119 @@
+"""JSON and JSON Lines: one line a value, `key: value`, indented as it is nested; each record is one piece."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ckllm.contracts import Document, ElementKind, Source
+from ckllm.errors import DataError
+from ingestion.parse.decode import decode
+from ingestion.parse.text import TextBuilder, one_line, source_name
+
+_MAX_DEPTH = 200
+_RECORD_LINES = 40
+_BLOB = 5000
+
+
+def parse(source: Source, media_type: str, folder: Path) -> Document:
+    text = decode(source.path.read_bytes())[0]
+    builder = TextBuilder(media_type)
+    values = list(_values(text, media_type, builder, source))
+    for value in values:
+        _add(builder, value)
+    return builder.build(_title(values), source)
+
+
+def _values(text: str, media_type: str, builder: TextBuilder, source: Source) -> Iterator[Any]:
+    """The file's one value, or one a line; lines that are no JSON are counted in a warning."""
+    if media_type != "application/jsonl":
+        try:
+            yield json.loads(text)
+            return
+        except ValueError as error:
+            failure = f"broken JSON: {source_name(source)}: {error}"
+    else:
+        failure = f"broken JSON Lines: no line of {source_name(source)} is JSON"
+    broken = found = 0
+    for line in text.splitlines():
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError:
+            broken += 1
+            if media_type != "application/jsonl":
+                break
+            continue
+        found += 1
+        yield value
+    if not found or (broken and media_type != "application/jsonl"):
+        raise DataError(failure)
+    if broken:
+        builder.warn(f"{broken} lines are not JSON and were left out")
+
+
+def _add(builder: TextBuilder, value: Any) -> None:
+    """A list's items are pieces of their own, as are the members of an object that is too long for one."""
+    if isinstance(value, list):
+        for item in value:
+            _add_record(builder, item)
+    elif isinstance(value, dict) and sum(1 for _ in _lines(value, 0)) > _RECORD_LINES:
+        for key, member in value.items():
+            if isinstance(member, list) and member and all(isinstance(item, (dict, list)) for item in member):
+                builder.append(ElementKind.HEADING, str(key), 1)
+                _add(builder, member)
+            else:
+                _add_record(builder, {key: member})
+    else:
+        _add_record(builder, value)
+
+
+def _add_record(builder: TextBuilder, value: Any) -> None:
+    lines = list(_lines(value, 0))
+    for start in range(0, len(lines), _RECORD_LINES):
+        builder.append(ElementKind.PARAGRAPH, "\n".join(lines[start : start + _RECORD_LINES]))
+
+
+def _lines(value: Any, depth: int, key: str = "") -> Iterator[str]:
+    if depth > _MAX_DEPTH:
+        raise RecursionError
+    indent = "  " * max(0, depth - 1)
+    label = f"{indent}{key}: " if key else indent
+    if isinstance(value, dict) and value or isinstance(value, list) and value:
+        if key:
+            yield label.rstrip()
+        if isinstance(value, dict):
+            for name, member in value.items():
+                yield from _lines(member, depth + 1, str(name))
+        elif all(not isinstance(item, (dict, list)) for item in value) and sum(len(str(item)) for item in value) < 200:
+            yield f"{'  ' * depth}{', '.join(_scalar(item) for item in value)}"
+        else:
+            for item in value:
+                yield from _lines(item, depth + 1)
+    elif isinstance(value, str) and "\n" in value.strip():
+        yield label.rstrip() or indent
+        for line in value.strip().splitlines():
+            yield f"{indent}{line}"
+    elif (text := _scalar(value)) != "":
+        yield f"{label}{text}"
+
+
+def _scalar(value: Any) -> str:
+    if value is None or value == [] or value == {}:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = one_line(str(value))
+    is_blob = len(text) > _BLOB and " " not in text[:_BLOB]
+    return "" if is_blob else text
+
+
+def _title(values: list[Any]) -> str:
+    if len(values) == 1 and isinstance(values[0], dict):
+        for key in ("title", "name", "headline"):
+            if isinstance(values[0].get(key), str):
+                return str(values[0][key])
+    return ""

@@ -1,0 +1,170 @@
+"""OpenDocument text, presentations and spreadsheets (ODF 1.2), read from content.xml."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ckllm.contracts import Document, ElementKind, Source
+from ckllm.errors import DataError
+from ingestion.parse.package import Package
+from ingestion.parse.sheets import add_sheet
+from ingestion.parse.text import TextBuilder, one_line
+
+_NAMES = "urn:oasis:names:tc:opendocument:xmlns:"
+_TEXT, _TABLE, _OFFICE, _DRAW = (f"{{{_NAMES}{name}:1.0}}" for name in ("text", "table", "office", "drawing"))
+_STYLE, _PRESENTATION, _MANIFEST = (f"{{{_NAMES}{name}:1.0}}" for name in ("style", "presentation", "manifest"))
+_FO = f"{{{_NAMES}xsl-fo-compatible:1.0}}"
+_SVG = f"{{{_NAMES}svg-compatible:1.0}}"
+_DC = "{http://purl.org/dc/elements/1.1/}"
+_SKIPPED = frozenset({f"{_TEXT}tracked-changes", f"{_TEXT}sequence-decls", f"{_OFFICE}forms", f"{_TEXT}alphabetical-index-mark",
+                      f"{_TEXT}ruby-text", f"{_TEXT}bookmark"})  # fmt: skip
+_MAX_REPEAT = 50
+
+
+def parse(source: Source, media_type: str, folder: Path) -> Document:
+    with Package(source) as package:
+        if "META-INF/manifest.xml" in package and b"encryption-data" in package.read("META-INF/manifest.xml"):
+            raise DataError(f"{package.name} is encrypted with a password: save a copy without the password")
+        root = package.xml("content.xml")
+        title = package.xml("meta.xml").findtext(f".//{_DC}title") if "meta.xml" in package else ""
+    builder = TextBuilder(media_type)
+    body = root.find(f"{_OFFICE}body")
+    content = next(iter(body), None) if body is not None else None
+    if content is None:
+        raise DataError(f"broken document: {package.name} has no body")
+    if media_type.endswith("spreadsheet"):
+        _sheets(builder, content)
+    else:
+        _Text(builder, root).add(content)
+    return builder.build(title or "", source)
+
+
+class _Text:
+    """Blocks of a text or presentation, in document order."""
+
+    def __init__(self, builder: TextBuilder, root: Any) -> None:
+        self._builder = builder
+        self._notes: list[tuple[ElementKind, str]] = []
+        self._hidden = {
+            str(style.get(f"{_STYLE}name"))
+            for style in root.iter(f"{_STYLE}style")
+            for properties in style.iter(f"{_STYLE}text-properties")
+            if properties.get(f"{_TEXT}display") == "none" or properties.get(f"{_FO}font-size") in ("0pt", "1pt")
+        }
+        self._page = 0
+
+    def add(self, parent: Any, in_list: int = 0) -> None:
+        for child in parent:
+            if not isinstance(child.tag, str) or child.tag in _SKIPPED:
+                if isinstance(child.tag, str) and child.tag == f"{_TEXT}tracked-changes" and child.find(f".//{_TEXT}deletion") is not None:
+                    self._builder.warn("tracked deletions were left out")
+                continue
+            self._block(child, in_list)
+
+    def _block(self, element: Any, in_list: int) -> None:
+        tag = element.tag
+        if tag == f"{_TEXT}h":
+            level = str(element.get(f"{_TEXT}outline-level") or "1")
+            self._builder.append(ElementKind.HEADING, self._inline(element), int(level) if level.isdigit() else 1)
+            self._flush()
+        elif tag == f"{_TEXT}p":
+            self._paragraph(element, in_list)
+        elif tag == f"{_TEXT}list":
+            self.add(element, in_list + 1)
+        elif tag == f"{_TABLE}table":
+            self._builder.table([one_line(cell) for cell in row] for row in self._rows(element))
+            self._flush()
+        elif tag == f"{_DRAW}page":
+            self._page += 1
+            self._builder.page(self._page)
+            self.add(element)
+        elif tag == f"{_PRESENTATION}notes":
+            text = "\n".join(filter(None, (self._inline(one).strip() for one in element.iter(f"{_TEXT}p"))))
+            self._builder.append(ElementKind.NOTE, text)
+        else:
+            self.add(element, in_list)
+
+    def _paragraph(self, element: Any, in_list: int) -> None:
+        text = self._inline(element)
+        style = str(element.get(f"{_TEXT}style-name") or "")
+        is_title = style == "Title" or any(up.get(f"{_PRESENTATION}class") == "title" for up in element.iterancestors(f"{_DRAW}frame"))
+        if is_title and self._page:
+            self._builder.append(ElementKind.HEADING, text, 1)
+        else:
+            kind = ElementKind.TITLE if is_title else ElementKind.LIST_ITEM if in_list else ElementKind.PARAGRAPH
+            self._builder.append(kind, text)
+        self._flush()
+
+    def _flush(self) -> None:
+        waiting, self._notes = self._notes, []
+        for kind, text in waiting:
+            self._builder.append(kind, text)
+
+    def _inline(self, element: Any) -> str:
+        return "".join(self._pieces(element))
+
+    def _pieces(self, element: Any) -> Iterator[str]:
+        yield " ".join((element.text or "").split("\n"))
+        for child in element:
+            if isinstance(child.tag, str):
+                yield from self._piece(child)
+            yield " ".join((child.tail or "").split("\n"))
+
+    def _piece(self, child: Any) -> Iterator[str]:
+        tag = child.tag
+        if tag == f"{_TEXT}s":
+            count = str(child.get(f"{_TEXT}c") or "1")
+            yield " " * min(int(count) if count.isdigit() else 1, 80)
+        elif tag in (f"{_TEXT}tab", f"{_TEXT}line-break"):
+            yield "\t" if tag.endswith("tab") else "\n"
+        elif tag == f"{_TEXT}note":
+            text = " ".join(self._inline(one) for one in child.iter(f"{_TEXT}p"))
+            self._notes.append((ElementKind.NOTE, text))
+        elif tag == f"{_OFFICE}annotation":
+            author = one_line(str(child.findtext(f"{_DC}creator") or "unknown"))
+            self._notes.append((ElementKind.NOTE, f"Comment by {author}: {' '.join(self._inline(one) for one in child.iter(f'{_TEXT}p'))}"))
+        elif str(child.get(f"{_TEXT}style-name") or "") in self._hidden:
+            self._builder.warn("hidden text (invisible to a reader) was left out")
+        elif tag in (f"{_DRAW}frame", f"{_DRAW}custom-shape"):
+            for paragraph in child.iter(f"{_TEXT}p"):
+                self._notes.append((ElementKind.PARAGRAPH, self._inline(paragraph)))
+            description = one_line(str(child.findtext(f"{_SVG}desc") or ""))
+            if len(description.split()) >= 3:
+                self._notes.append((ElementKind.CAPTION, description))
+        elif tag not in _SKIPPED:
+            yield from self._pieces(child)
+
+    def _rows(self, table: Any) -> Iterator[list[str]]:
+        for row in table.iter(f"{_TABLE}table-row"):
+            if next(row.iterancestors(f"{_TABLE}table")) is table:
+                yield [
+                    " ".join(self._inline(one) for one in cell.iter(f"{_TEXT}p", f"{_TEXT}h"))
+                    for cell in row
+                    if cell.tag in (f"{_TABLE}table-cell", f"{_TABLE}covered-table-cell")
+                ]
+
+
+def _sheets(builder: TextBuilder, content: Any) -> None:
+    for number, sheet in enumerate(content.iter(f"{_TABLE}table"), start=1):
+        add_sheet(builder, number, str(sheet.get(f"{_TABLE}name") or f"Sheet {number}"), _sheet_rows(sheet))
+
+
+def _sheet_rows(sheet: Any) -> Iterator[list[object]]:
+    for row in sheet.iter(f"{_TABLE}table-row"):
+        cells: list[object] = []
+        for cell in row:
+            if cell.tag not in (f"{_TABLE}table-cell", f"{_TABLE}covered-table-cell"):
+                continue
+            text = "\n".join("".join(one.itertext()) for one in cell.iter(f"{_TEXT}p") if _OFFICE + "annotation" != one.getparent().tag)
+            cells.extend([text] * _repeat(cell, "columns"))
+        while cells and not cells[-1]:
+            cells.pop()
+        for _ in range(_repeat(row, "rows") if cells else 1):
+            yield cells
+
+
+def _repeat(element: Any, what: str) -> int:
+    value = str(element.get(f"{_TABLE}number-{what}-repeated") or "1")
+    return min(int(value), _MAX_REPEAT) if value.isdigit() else 1

@@ -1,0 +1,160 @@
+"""XML of any vocabulary: articles (JATS, DocBook, TEI, patents) by their sections, titles and paragraphs, records by their fields.
+
+Entities are not expanded beyond the five of XML, no DTD is loaded, nothing outside the file is read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ckllm.contracts import Document, ElementKind, Source
+from ckllm.errors import DataError
+from ingestion.parse.decode import decode
+from ingestion.parse.package import read_xml
+from ingestion.parse.text import TextBuilder, one_line, source_name
+
+_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
+_ENCODING = re.compile(rb"""<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9_.:-]+)""")
+_HTML_ENTITY = re.compile(r"&([A-Za-z][A-Za-z0-9]{1,31});")
+_DOCTYPE = re.compile(r"<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>", re.S)
+_TITLES = frozenset("title article-title invention-title heading head subtitle trans-title chapter-title".split())
+_PARAGRAPHS = frozenset("p para simpara abstract li item list-item term def dd dt note caption blockquote quote verse l claim-text".split())
+_ROWS = frozenset({"tr", "row", "table-row"})
+_CELLS = frozenset({"td", "th", "entry", "cell", "entrytbl", "table-cell"})
+_SKIPPED = frozenset("script style object-id mml:annotation annotation".split())
+_MAX_DEPTH = 200
+
+
+def parse(source: Source, media_type: str, folder: Path) -> Document:
+    data = source.path.read_bytes()
+    root = _root(data, source)
+    builder = TextBuilder(media_type)
+    _Walk(builder).add(root, 1)
+    if builder.empty:
+        _add_attributes(builder, root)
+    return builder.build(_title(root), source, str(root.get("{http://www.w3.org/XML/1998/namespace}lang") or ""))
+
+
+def _root(data: bytes, source: Source) -> Any:
+    """The root element. Declared entities are not expanded: a document type is cut out before parsing."""
+    name = source_name(source)
+    declared = _ENCODING.search(data[:300])
+    text, _ = decode(data, declared[1].decode("ascii") if declared else "")
+    text = _DECLARATION.sub("", text.replace("\x00", ""), count=1)
+    if "<!ENTITY" in text:
+        if re.search(r"<!ENTITY[^>]*\b(?:SYSTEM|PUBLIC)\b", text):
+            raise DataError(f"hostile XML: {name} declares external entities, which are not read")
+        if len(re.findall(r"<!ENTITY", text)) > 1 and re.search(r"<!ENTITY[^>]*[\"'][^\"']*&\w+;[^\"']*&\w+;", text):
+            raise DataError(f"hostile XML: {name} declares entities made of entities")
+    text = _HTML_ENTITY.sub(_character, _DOCTYPE.sub("", text, count=1))
+    return read_xml(text.encode("utf-8", "replace"), name)
+
+
+def _character(match: re.Match[str]) -> str:
+    """HTML's named characters, which XML files use after a DTD that is not loaded."""
+    import html
+
+    if match[1] in ("amp", "lt", "gt", "quot", "apos"):
+        return match[0]
+    found = html.unescape(match[0])
+    return found if found != match[0] else f"[{match[1]}]"
+
+
+def _local(element: Any) -> str:
+    tag = element.tag
+    return tag.rsplit("}", 1)[-1].lower() if isinstance(tag, str) else ""
+
+
+def _text(element: Any) -> str:
+    """All text below an element, children that are blocks set apart by spaces."""
+    return one_line("".join(_pieces(element, 0)))
+
+
+def _pieces(element: Any, depth: int) -> Iterator[str]:
+    if depth > _MAX_DEPTH:
+        raise RecursionError
+    yield element.text or ""
+    for child in element:
+        if isinstance(child.tag, str) and _local(child) not in _SKIPPED:
+            apart = _local(child) in _PARAGRAPHS or _local(child) in _CELLS or _local(child) in _TITLES
+            yield " " if apart else ""
+            yield from _pieces(child, depth + 1)
+            yield " " if apart else ""
+        yield child.tail or ""
+
+
+def _is_leaf(element: Any) -> bool:
+    return not any(isinstance(child.tag, str) for child in element)
+
+
+def _has_own_text(element: Any) -> bool:
+    return bool((element.text or "").strip()) or any((child.tail or "").strip() for child in element)
+
+
+class _Walk:
+    def __init__(self, builder: TextBuilder) -> None:
+        self._builder = builder
+
+    def add(self, element: Any, depth: int) -> None:
+        """Append what is below `element`: runs of fields as one piece, paragraphs and sections one by one."""
+        if depth > _MAX_DEPTH:
+            raise RecursionError
+        fields: list[str] = []
+        for child in element:
+            name = _local(child)
+            if not name or name in _SKIPPED:
+                continue
+            if _is_field(child, name):
+                value = _text(child)
+                if value:
+                    fields.append(f"{name}: {value}")
+                continue
+            self._flush(fields)
+            self._block(child, name, depth)
+        self._flush(fields)
+
+    def _block(self, element: Any, name: str, depth: int) -> None:
+        rows = [one for one in element.iter() if _local(one) in _ROWS] if name in ("table", "tgroup", "tbody") else []
+        if name in _TITLES:
+            self._builder.append(ElementKind.HEADING, _text(element), min(max(1, depth - 1), 6))
+        elif rows:
+            for caption in element.iterchildren():
+                if _local(caption) in ("title", "caption"):
+                    self._builder.append(ElementKind.CAPTION, _text(caption))
+            self._builder.table([[_text(cell) for cell in row if _local(cell) in _CELLS] for row in rows])
+        elif name in _PARAGRAPHS and not _holds_blocks(element) or _has_own_text(element):
+            in_list = name in ("li", "item", "list-item", "dd", "dt")
+            self._builder.append(ElementKind.LIST_ITEM if in_list else ElementKind.PARAGRAPH, _text(element))
+        else:
+            self.add(element, depth + 1)
+
+    def _flush(self, fields: list[str]) -> None:
+        self._builder.append(ElementKind.PARAGRAPH, "\n".join(fields))
+        fields.clear()
+
+
+def _holds_blocks(element: Any) -> bool:
+    return not _has_own_text(element) and any(_local(child) in _PARAGRAPHS or _local(child) in _TITLES for child in element)
+
+
+def _is_field(element: Any, name: str) -> bool:
+    """A short leaf of a record, not a title or paragraph."""
+    return _is_leaf(element) and name not in _TITLES and name not in _PARAGRAPHS and len(element.text or "") < 400
+
+
+def _title(root: Any) -> str:
+    for element in root.iter():
+        if _local(element) in ("article-title", "invention-title", "title"):
+            return _text(element)
+    return ""
+
+
+def _add_attributes(builder: TextBuilder, root: Any) -> None:
+    """A document that says everything in attributes."""
+    for element in root.iter():
+        if isinstance(element.tag, str) and element.attrib:
+            pairs = ", ".join(f"{key.rsplit('}', 1)[-1]}: {one_line(str(value))}" for key, value in element.attrib.items())
+            builder.append(ElementKind.LIST_ITEM, f"{_local(element)}: {pairs}")
