@@ -1,0 +1,150 @@
+"""Trains the experts that ship with the package, and measures them against the base model on documents held out.
+
+    python benchmarks/train_default_experts.py data  --eval DIR --out WORK
+    python benchmarks/train_default_experts.py train --base MODEL_DIR --out WORK
+    python benchmarks/train_default_experts.py score --base MODEL_DIR --out WORK [--adapter DIR] [--limit N]
+
+DIR holds question-answering sets as `SET/corpus.jsonl` and `SET/questions.jsonl`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import random
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from ckllm.contracts import Hit
+from ckllm.prompting.grounded import grounded_messages
+
+VALIDATION = {"1973 oil crisis", "Rhine"}
+TEST = {"Harvard University", "Chloroplast", "Martin Luther"}
+NOT_STATED = "Not stated."
+UNANSWERABLE_WEIGHT = 0.3
+"""One unanswerable question on two answerable ones, each counted at 0.3: 13 % of the weight, so that the model's prior is to answer."""
+
+
+def load(folder: Path, name: str) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
+    def rows(file: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (folder / name / file).read_text(encoding="utf-8").splitlines()]
+
+    return {row["id"]: row for row in rows("corpus.jsonl")}, rows("questions.jsonl")
+
+
+def part_of(title: str, name: str) -> str:
+    """Articles of squad2 and xquad by title, the same in every language; others by a hash of their title."""
+    if name.startswith(("squad2", "xquad")):
+        return "validation" if title in VALIDATION else "test" if title in TEST else "train"
+    return ("validation", "test", *["train"] * 8)[int(hashlib.sha256(title.encode()).hexdigest(), 16) % 10]
+
+
+def hit(row: dict[str, Any], rank: int, title: bool) -> Hit:
+    return Hit(rank=rank, score=0.0, text=row["text"], source="", title=row["title"] if title else "", page=None, section="", start=0,
+               end=len(row["text"]), document_id=row["id"], chunk_id=row["id"], found_by=())  # fmt: skip
+
+
+def groups(corpus: dict[str, Any], questions: list[dict[str, Any]], name: str, part: str, rng: random.Random, counts: list[int]) -> Any:
+    """Passages shown together (of one article where it has several), and the questions that were asked about one of them."""
+    of: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for question in questions:
+        of[question["evidence"][0]["doc"] if question["answerable"] else question["paired_doc"]].append(question)
+    by_title: dict[str, list[str]] = defaultdict(list)
+    for key, row in corpus.items():
+        if part_of(row["title"], name) == part:
+            by_title[row["title"]].append(key)
+    asked = [[k for k in keys if k in of] for keys in by_title.values() if len(keys) >= 3]
+    lone = [k for keys in by_title.values() if len(keys) < 3 for k in keys if k in of]
+    for keys in [*asked, lone]:
+        rng.shuffle(keys)
+        while keys:
+            size = rng.choice(counts)
+            shown, keys[:] = keys[:size], keys[size:]
+            about = [q for k in shown for q in of[k]]
+            able = [q for q in about if q["answerable"]]
+            unable = [q for q in about if not q["answerable"]]
+            if part == "train":
+                unable = rng.sample(unable, min(len(unable), (len(able) + 1) // 2))
+            yield [corpus[k] for k in shown], able + unable
+
+
+def rows_for(folder: Path, name: str, part: str, seed: int, counts: list[int]) -> list[dict[str, Any]]:
+    rng = random.Random(f"{seed}/{name}/{part}")
+    corpus, questions = load(folder, name)
+    rows = []
+    for passages, asked in groups(corpus, questions, name, part, rng, counts):
+        titled = rng.random() < 0.7
+        hits = [hit(row, rank, titled) for rank, row in enumerate(passages, 1)]
+        for question in asked:
+            messages = [{"role": m.role, "content": m.content} for m in grounded_messages(question["question"].strip(), hits)]
+            answer = min(question["answers"], key=len) if question["answerable"] else NOT_STATED
+            rows.append({
+                "messages": [*messages, {"role": "assistant", "content": answer}],
+                "source": f"{name}/{passages[0]['title']}", "weight": 1.0 if question["answerable"] else UNANSWERABLE_WEIGHT,
+                "answers": question["answers"], "set": name,
+            })  # fmt: skip
+    return rows
+
+
+def data(args: argparse.Namespace) -> None:
+    """Two arrangements of squad2's passages, one of xquad's. Validation and test: two passages a question."""
+    args.out.mkdir(parents=True, exist_ok=True)
+    folder, several = args.eval, [1, 2, 2, 2, 3]
+    training = [row for name, seed in (("squad2", 1), ("squad2", 2), ("xquad/en", 1)) for row in rows_for(folder, name, "train", seed, several)]
+    parts = {"train": training}
+    for part in ("validation", "test"):
+        parts[part] = [row for name in ("squad2", "xquad/en", "tydiqa/en") for row in rows_for(folder, name, part, 0, [2])]
+    for part, rows in parts.items():
+        file = args.out / f"qa.{part}.jsonl"
+        file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        none = sum(not row["answers"] for row in rows)
+        print(f"{file}: {len(rows)} rows, {none} unanswerable, sha256 {hashlib.sha256(file.read_bytes()).hexdigest()}")
+
+
+def train(args: argparse.Namespace) -> None:
+    from transformers import AutoTokenizer
+
+    from ckllm.experts.training.loop import Progress, Trainer, TrainingOptions
+    from ckllm.experts.training.lora import save_adapter, with_adapter
+    from ckllm.experts.training.rows import examples, read_rows
+
+    options = TrainingOptions(
+        rank=8, alpha=16, first_layer=8, epochs=args.epochs, learning_rate=6e-4, pack_tokens=960, packs_per_step=1, max_tokens=1000, evaluate_every=20, patience=4
+    )  # fmt: skip
+    tokenizer = AutoTokenizer.from_pretrained(args.base, local_files_only=True)
+    parts = [list(examples(read_rows(args.out / f"qa.{part}.jsonl")[0], tokenizer, options.max_tokens)) for part in ("train", "validation")]
+    held = [example for example in parts[1] if example.source.startswith("squad2")][:80]
+    model = with_adapter(args.base, options)
+    started = time.monotonic()
+
+    def say(at: Progress) -> None:
+        valid = "" if at.validation_loss is None else f" validation {at.validation_loss:.4f}"
+        print(f"{time.monotonic() - started:.0f}s step {at.step}/{at.steps} loss {at.loss:.4f}{valid} left {at.seconds_left / 60:.0f} min", file=sys.stderr, flush=True)
+        if at.validation_loss is not None:
+            save_adapter(model, args.out / f"qa.step{at.step}")
+
+    outcome = Trainer(model, args.out / "qa.run", options).run(parts[0], held, say)
+    save_adapter(model, args.out / "qa")
+    print(outcome)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    for name, run in (("data", data), ("train", train)):
+        command = commands.add_parser(name)
+        command.set_defaults(run=run)
+        command.add_argument("--out", type=Path, required=True)
+        command.add_argument("--eval", type=Path)
+        command.add_argument("--base", type=Path)
+        command.add_argument("--epochs", type=int, default=1)
+    args = parser.parse_args()
+    args.run(args)
+
+
+if __name__ == "__main__":
+    main()
