@@ -42,6 +42,8 @@ class Listing:
         self._patterns: list[re.Pattern[str]] = []
         self._names: set[str] = set()
         self._unlisted: list[str] = []
+        self.missing: set[str] = set()
+        """Paths given by name that do not exist."""
 
     def candidates(self, given: str | os.PathLike[str]) -> Iterator[Candidate | Rejected]:
         """Every candidate of one given source, in a stable order."""
@@ -86,6 +88,7 @@ class Listing:
             yield from self._glob(path)
         else:
             self._names.add(path)
+            self.missing.add(path)
             yield Rejected(printable(path), "fetch", "no such file or folder: check the path")
 
     def _walk(self, folder: str, root: str, *, hidden: bool) -> Iterator[Candidate | Rejected]:

@@ -76,5 +76,6 @@ class Run:
 
     def gone(self) -> list[str]:
         """Documents that the given sources cover and that were not found."""
-        seen, covers = self.preparation.seen, self.finder.listing.covers
-        return [uri for uri in self._known.uris() if covers(uri) and uri.split("!/", 1)[0] not in seen]
+        there = self.preparation.seen - self.finder.listing.missing
+        covers = self.finder.listing.covers
+        return [uri for uri in self._known.uris() if covers(uri) and uri.split("!/", 1)[0] not in there]
