@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# What `make demo` shows: ingest the sample documents, then ask three questions. The argument is the ckllm command.
+set -euo pipefail
+
+ckllm=$1
+documents=$(cd "$(dirname "$0")" && pwd)/documents
+
+say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+
+ask() {
+    say "\$ ckllm ask \"$1\""
+    "$ckllm" ask "$1"
+}
+
+say "\$ ckllm ingest examples/documents"
+"$ckllm" ingest "$documents"
+ask "How often is a filter backwashed?"
+ask "How long does a set 15 kilogram bucket of honey stay in the warming cabinet?"
+ask "टंकी को कितनी बार साफ़ करना चाहिए?"
+
+say "Now your own documents:"
+cat <<END
+  source .venv/bin/activate
+  ckllm ingest ~/Documents            # files, folders, globs, URLs
+  ckllm ask "…"                       # add --json for scripts
+  ckllm search "…"                    # passages only
+  ckllm documents list
+The demonstration's documents are in $CKLLM_HOME: ckllm --home $CKLLM_HOME ask "…"
+END
