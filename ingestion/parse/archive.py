@@ -13,10 +13,10 @@ import tarfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ckllm.contracts import Rejected, Source
 from ckllm.errors import DataError
@@ -28,8 +28,22 @@ ARCHIVE_TYPES = frozenset({"application/zip", "application/x-tar", "application/
 
 _PIECE = 1 << 20
 _IGNORED = ("__MACOSX/", ".DS_Store", "Thumbs.db")
-_SINGLE = {"application/gzip": (gzip.open, ".gz"), "application/x-bzip2": (bz2.open, ".bz2"), "application/x-xz": (lzma.open, ".xz")}
-_BROKEN = (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError)
+_SINGLE: dict[str, tuple[Callable[..., Any], str]] = {
+    "application/gzip": (gzip.open, ".gz"),
+    "application/x-bzip2": (bz2.open, ".bz2"),
+    "application/x-xz": (lzma.open, ".xz"),
+}
+_BROKEN = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    lzma.LZMAError,
+    zlib.error,
+    EOFError,
+    OSError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +67,8 @@ def members(source: Source, folder: Path, limits: ArchiveLimits | None = None) -
     Raises DataError where the archive as a whole cannot be used: broken, encrypted with a password, a bomb.
     """
     limits = limits or ArchiveLimits()
-    name = source_name(source)
     if source.uri.count("!/") >= limits.depth:
-        raise DataError(f"archive nested more than {limits.depth} deep: {name}")
+        raise DataError(f"archive nested more than {limits.depth} deep")
     folder = folder / hashlib.blake2b(source.uri.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
     unpacking = _Unpacking(source, folder, limits)
@@ -65,14 +78,14 @@ def members(source: Source, folder: Path, limits: ArchiveLimits | None = None) -
                 unpacking.take(entry)
     except _BROKEN as error:
         if isinstance(error, RuntimeError) and "password" in str(error):
-            raise DataError(f"archive encrypted with a password: {name}: unpack it first") from error
+            raise DataError("archive encrypted with a password: unpack it first") from error
         if not unpacking.found:
-            raise DataError(f"broken archive: {name}: {str(error) or type(error).__name__}") from error
-        unpacking.refused.append(Rejected(source.uri, "detect", f"broken archive, the rest is lost: {name}: {error}"))
+            raise DataError(f"broken archive: {str(error) or type(error).__name__}") from error
+        unpacking.refused.append(Rejected(source.uri, "detect", f"broken archive, the rest is lost: {error}"))
     if unpacking.encrypted and not unpacking.found:
-        raise DataError(f"archive encrypted with a password: {name}: unpack it first")
+        raise DataError("archive encrypted with a password: unpack it first")
     if not unpacking.found and not unpacking.refused:
-        raise DataError(f"empty archive: {name}")
+        raise DataError("empty archive")
     return unpacking.found, unpacking.refused
 
 
@@ -98,7 +111,9 @@ def _entries(stream: IO[bytes], source: Source) -> Iterator[_Entry]:
         stream.seek(0)
     head = stream.read(6)
     stream.seek(0)
-    media_type = "application/gzip" if head[:2] == b"\x1f\x8b" else "application/x-bzip2" if head[:3] == b"BZh" else "application/x-xz"
+    media_type = (
+        "application/gzip" if head[:2] == b"\x1f\x8b" else "application/x-bzip2" if head[:3] == b"BZh" else "application/x-xz"
+    )
     opener, suffix = _SINGLE[media_type]
     with opener(stream) as member:
         yield _Entry(source_name(source).removesuffix(suffix).removesuffix(suffix.upper()), member)
@@ -146,20 +161,22 @@ class _Unpacking:
         """Write one member. Raises DataError where the archive as a whole passes a limit."""
         self._entries += 1
         if self._entries > self._limits.members:
-            raise DataError(f"archive with more than {self._limits.members:,} members: {source_name(self._source)}")
+            raise DataError(f"archive with more than {self._limits.members:,} members")
         name = safe_name(entry.name)
         if name.startswith(_IGNORED) or name.endswith(_IGNORED[1:]):
             return
         uri = f"{self._source.uri}!/{self._unique(name)}"
         if entry.stream is None:
             self.encrypted += "password" in entry.reason
-            self.refused.append(Rejected(uri, "detect", f"{entry.reason}: {name}"))
+            self.refused.append(Rejected(uri, "detect", entry.reason))
             return
         path = self._folder / f"{self._entries:05d}{Path(name).suffix[:16] if Path(name).suffix.isascii() else ''}"
         size, sha256 = self._write(entry.stream, path)
         if size > self._limits.member_bytes:
             path.unlink()
-            self.refused.append(Rejected(uri, "detect", f"too large: more than {self._limits.member_bytes / 1e6:,.0f} MB unpacked: {name}"))
+            self.refused.append(
+                Rejected(uri, "detect", f"too large: more than {self._limits.member_bytes / 1e6:,.0f} MB unpacked")
+            )
             return
         self.found.append(replace(Source(uri, path, size, sha256), modified=entry.modified))
 
@@ -185,11 +202,10 @@ class _Unpacking:
         return size, digest.hexdigest()
 
     def _check(self) -> None:
-        name = source_name(self._source)
         if self._bytes > self._limits.total_bytes:
-            raise DataError(f"archive bomb: {name} unpacks to more than {self._limits.total_bytes / 1e6:,.0f} MB")
+            raise DataError(f"archive bomb: it unpacks to more than {self._limits.total_bytes / 1e6:,.0f} MB")
         if self._bytes > self._limits.free_bytes and self._bytes > self._limits.ratio * max(1, self._source.size):
-            raise DataError(f"archive bomb: {name} unpacks to more than {self._limits.ratio:g} times its size")
+            raise DataError(f"archive bomb: it unpacks to more than {self._limits.ratio:g} times its size")
 
 
 def safe_name(name: str) -> str:

@@ -16,7 +16,7 @@ _CAPTION = re.compile(r"^\.[^\s.]")
 _ATTRIBUTE = re.compile(r"^:[\w!-]+:|^\[[^\]]*\]\s*$|^//")
 
 
-def parse(source: Source, media_type: str, folder: Path) -> Document:
+def parse(source: Source, media_type: str, _folder: Path) -> Document:
     builder = TextBuilder.over(decode(source.path.read_bytes())[0], media_type)
     _mark(builder)
     return builder.build("", source)

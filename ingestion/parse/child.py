@@ -54,7 +54,7 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
-def _no_network(event: str, arguments: tuple[Any, ...]) -> None:
+def _no_network(event: str, _arguments: tuple[Any, ...]) -> None:
     if event in _NETWORK_EVENTS:
         raise PermissionError("parsers reach no network")
 
@@ -87,17 +87,15 @@ def run(task: Task) -> Any:
     """The document, or the reason why there is none."""
     from ingestion.parse.detect import detect
     from ingestion.parse.formats import parse
-    from ingestion.parse.text import source_name
 
-    name = source_name(task.source)
     try:
         media_type = task.media_type or detect(task.source, task.max_bytes)
         return parse(task.source, media_type, task.folder)
     except DataError as error:
         return " ".join(str(error).split())
     except MemoryError:
-        return f"parsing needs more memory than it may have: {name} (ingest.parse_memory_mb)"
+        return "parsing needs more memory than it may have (ingest.parse_memory_mb)"
     except RecursionError:
-        return f"nested too deeply to be read: {name}"
+        return "nested too deeply to be read"
     except Exception as error:  # noqa: BLE001 - third-party parsers raise anything; it costs this file only
-        return f"cannot be parsed: {name}: {' '.join(f'{type(error).__name__}: {error}'.split())[:300]} (is the file damaged?)"
+        return f"cannot be parsed: {' '.join(f'{type(error).__name__}: {error}'.split())[:300]} (is the file damaged?)"

@@ -11,11 +11,13 @@ from ingestion.parse.text import TextBuilder, source_name
 
 _WORDS = {
     "python": r"(?:async\s+def|def|class)\b",
-    "js": r"(?:export\s+)?(?:default\s+)?(?:async\s+)?(?:function|class)\b|(?:export\s+)?(?:const|let|var)\s+\w+\s*=\s*(?:async\s*)?(?:\(|function)",
-    "ts": r"(?:export\s+)?(?:default\s+)?(?:declare\s+)?(?:abstract\s+)?(?:async\s+)?(?:function|class|interface|enum|type|namespace)\b|"
-    r"(?:export\s+)?const\s+\w+",
+    "js": r"(?:export\s+)?(?:default\s+)?(?:async\s+)?(?:function|class)\b|"
+    r"(?:export\s+)?(?:const|let|var)\s+\w+\s*=\s*(?:async\s*)?(?:\(|function)",
+    "ts": r"(?:export\s+)?(?:default\s+)?(?:declare\s+)?(?:abstract\s+)?(?:async\s+)?"
+    r"(?:function|class|interface|enum|type|namespace)\b|(?:export\s+)?const\s+\w+",
     "go": r"(?:func|type|var|const)\b",
-    "rust": r"(?:pub(?:\([^)]*\))?\s+)?(?:async\s+|unsafe\s+|const\s+)*(?:fn|struct|enum|trait|impl|mod|macro_rules!|type|union)\b",
+    "rust": r"(?:pub(?:\([^)]*\))?\s+)?(?:async\s+|unsafe\s+|const\s+)*"
+    r"(?:fn|struct|enum|trait|impl|mod|macro_rules!|type|union)\b",
     "ruby": r"(?:def|class|module)\b",
     "php": r"(?:abstract\s+|final\s+)?(?:function|class|interface|trait|enum)\b",
     "sql": r"(?:create|alter|insert|select|with|update|delete|drop)\b",
@@ -31,12 +33,16 @@ _WORDS = {
     "css": r"[^\s@}][^{}]*\{|@\w+",
 }
 # C and its relatives: a line that starts in the first column with a name and ends in no semicolon
-_BRACES = r"(?:[A-Za-z_][\w:<>,*&\[\]\s~]*?(?:\([^;]*|\{)\s*$|(?:[a-z]+\s+)*(?:class|struct|enum|interface|namespace|union|typedef|record)\b)"
+_BRACES = (
+    r"(?:[A-Za-z_][\w:<>,*&\[\]\s~]*?(?:\([^;]*|\{)\s*$|"
+    r"(?:[a-z]+\s+)*(?:class|struct|enum|interface|namespace|union|typedef|record)\b)"
+)
 _COMMENT = re.compile(r"^(?:\s*(?:#(?!!)|//|/\*|\*|--|;|%|\"\"\")|@\w)")
+_LONGEST_LINE = 300
 _IGNORE_CASE = frozenset({"sql"})
 
 
-def parse(source: Source, media_type: str, folder: Path) -> Document:
+def parse(source: Source, media_type: str, _folder: Path) -> Document:
     builder = TextBuilder.over(decode(source.path.read_bytes())[0], media_type)
     language = media_type.removeprefix("text/x-")
     starts = definition_starts(builder.raw, language)
@@ -53,7 +59,7 @@ def definition_starts(text: str, language: str) -> list[int]:
     position = above = 0
     attached = False
     for line in text.split("\n"):
-        if begins.match(line):
+        if begins.match(line[:_LONGEST_LINE]):
             starts.append(above if attached else position)
             attached = False
         elif _COMMENT.match(line) and not line[:1].isspace():

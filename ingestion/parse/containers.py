@@ -9,24 +9,24 @@ from ckllm.errors import DataError
 
 _MAX_DIRECTORY = 64 * 1024 * 1024
 _MAX_MEMBERS = 100_000
-_ENCRYPTED = "is encrypted with a password: save a copy without the password"
+_ENCRYPTED = "encrypted with a password: save a copy without the password"
 _WORD = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 _SLIDES = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
 _SHEETS = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 _OPENDOCUMENT = "application/vnd.oasis.opendocument."
 
 
-def zip_type(path: Path, name: str) -> str:
+def zip_type(path: Path) -> str:
     """Media type of a zip file: an office document, an EPUB, or `application/zip`. Raises DataError where it is broken."""
-    _check_directory(path, name)
+    _check_directory(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            return _of_members(archive, name)
+            return _of_members(archive)
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, RuntimeError, EOFError) as error:
-        raise DataError(f"broken zip container: {name}: {error}") from error
+        raise DataError(f"broken zip container: {error}") from error
 
 
-def _of_members(archive: zipfile.ZipFile, name: str) -> str:
+def _of_members(archive: zipfile.ZipFile) -> str:
     members = {info.filename: info for info in archive.infolist()}
     if "mimetype" in members and members["mimetype"].file_size < 200:
         declared = archive.read("mimetype").decode("ascii", "replace").strip()
@@ -39,12 +39,12 @@ def _of_members(archive: zipfile.ZipFile, name: str) -> str:
         for folder, media_type in (("word", _WORD), ("ppt", _SLIDES), ("xl", _SHEETS)):
             if folder in folders:
                 if "xl/workbook.bin" in members:
-                    raise DataError(f"{name} is a binary Excel workbook (xlsb), which is not supported: save it as xlsx")
+                    raise DataError("a binary Excel workbook (xlsb), which is not supported: save it as xlsx")
                 return media_type
     return "application/zip"
 
 
-def _check_directory(path: Path, name: str) -> None:
+def _check_directory(path: Path) -> None:
     """Refuse a zip whose directory alone would fill the memory, before `zipfile` reads it."""
     size = path.stat().st_size
     with path.open("rb") as stream:
@@ -52,14 +52,14 @@ def _check_directory(path: Path, name: str) -> None:
         tail = stream.read()
     end = tail.rfind(b"PK\x05\x06")
     if end < 0 or len(tail) < end + 22:
-        raise DataError(f"broken zip container: {name} has no directory (cut off?)")
+        raise DataError("broken zip container: it has no directory (cut off?)")
     members = int.from_bytes(tail[end + 10 : end + 12], "little")
     directory = int.from_bytes(tail[end + 12 : end + 16], "little")
-    if directory != 0xFFFFFFFF and directory > _MAX_DIRECTORY or members != 0xFFFF and members > _MAX_MEMBERS:
-        raise DataError(f"zip container with too many members: {name}")
+    if (directory != 0xFFFFFFFF and directory > _MAX_DIRECTORY) or (members != 0xFFFF and members > _MAX_MEMBERS):
+        raise DataError("zip container with too many members")
 
 
-def ole_type(path: Path, name: str) -> str:
+def ole_type(path: Path) -> str:
     """Media type of an OLE compound file: legacy Word, PowerPoint, Excel or an Outlook message."""
     import olefile
 
@@ -67,9 +67,9 @@ def ole_type(path: Path, name: str) -> str:
         with olefile.OleFileIO(path) as container:
             streams = {"/".join(parts).lower() for parts in container.listdir(streams=True, storages=False)}
     except (OSError, ValueError, IndexError, TypeError, RecursionError, MemoryError) as error:
-        raise DataError(f"broken OLE container: {name}: {str(error) or type(error).__name__}") from error
+        raise DataError(f"broken OLE container: {str(error) or type(error).__name__}") from error
     if "encryptedpackage" in streams:
-        raise DataError(f"{name} {_ENCRYPTED}")
+        raise DataError(_ENCRYPTED)
     for stream, media_type in (
         ("worddocument", "application/msword"),
         ("powerpoint document", "application/vnd.ms-powerpoint"),
@@ -79,4 +79,4 @@ def ole_type(path: Path, name: str) -> str:
     ):
         if stream in streams:
             return media_type
-    raise DataError(f"{name} is an OLE container of an unknown application, not a document that can be read")
+    raise DataError("an OLE container of an unknown application, not a document that can be read")

@@ -15,7 +15,8 @@ _BOMS = (
 _SAMPLE = 64 * 1024
 _SPARSE = 0.12
 _CANDIDATES = [
-    "cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "koi8_r", "koi8_u", "shift_jis", "cp932", "euc_jp",
+    "cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256",
+    "cp1257", "koi8_r", "koi8_u", "shift_jis", "cp932", "euc_jp",
     "gb18030", "big5", "euc_kr", "cp949", "iso8859_2", "iso8859_5", "iso8859_7", "iso2022_jp", "cp437", "cp850", "mac_roman",
 ]  # fmt: skip
 _WESTERN = frozenset("ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜßàáâãäåæçèéêëìíîïñòóôõöøùúûüÿŒœ’‘“”„–—…€£°§©®™«»·•¿¡ºª±µ½¼²³\xa0")
@@ -65,7 +66,9 @@ def _known(name: str) -> str:
         return ""
     if found in ("iso8859-1", "ascii"):  # as browsers read it (WHATWG Encoding Standard)
         return "cp1252"
-    return found if found not in ("utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-7", "idna", "punycode", "hex", "base64") else ""
+    return (
+        found if found not in ("utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-7", "idna", "punycode", "hex", "base64") else ""
+    )
 
 
 def wide_encoding(data: bytes) -> str:
@@ -100,13 +103,17 @@ def guess(data: bytes) -> str:
     high = sum(byte > 0x7F for byte in sample)
     letters = sum(chr(byte).isalpha() for byte in sample if byte < 0x80) + high
     western = _reads_as_western(sample)
-    if western and (high < _SPARSE * max(1, letters) and high < 20 or len(sample) < 64):
+    if western and ((high < _SPARSE * max(1, letters) and high < 20) or len(sample) < 64):
         return "cp1252"
     from charset_normalizer import from_bytes
 
     best = from_bytes(sample, cp_isolation=_CANDIDATES, enable_fallback=False).best()
     found = str(best.encoding) if best else ""
-    if western and (not found or found.startswith(("cp125", "iso8859", "mac", "cp4", "cp8"))) and high < _SPARSE * max(1, letters):
+    if (
+        western
+        and (not found or found.startswith(("cp125", "iso8859", "mac", "cp4", "cp8")))
+        and high < _SPARSE * max(1, letters)
+    ):
         return found if found in ("cp1250", "cp1254", "cp1257", "iso8859_2") else "cp1252"
     return {"shift_jis": "cp932", "euc_kr": "cp949"}.get(found, found)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 from ckllm.contracts import Document, Source
@@ -15,7 +16,7 @@ _SAMPLE_ROWS = 50
 _MAX_FIELD = 64 * 1024 * 1024
 
 
-def parse(source: Source, media_type: str, folder: Path) -> Document:
+def parse(source: Source, media_type: str, _folder: Path) -> Document:
     csv.field_size_limit(_MAX_FIELD)
     text = decode(source.path.read_bytes())[0].replace("\x00", "")
     builder = TextBuilder(media_type)
@@ -28,7 +29,7 @@ def parse(source: Source, media_type: str, folder: Path) -> Document:
     return builder.build("", source)
 
 
-def _rows(text: str, delimiter: str) -> csv.reader:  # type: ignore[valid-type]
+def _rows(text: str, delimiter: str) -> Iterator[list[str]]:
     return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
 
 

@@ -46,32 +46,32 @@ def detect(source: Source, max_bytes: int) -> str:
     Raises DataError, one line with the reason, for what cannot be a document: no regular file, empty, larger than `max_bytes`,
     binary data of no known format, an encrypted office file, text with more than 1 MB without white space.
     """
-    path, name = source.path, source_name(source)
+    path = source.path
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise DataError(f"not a regular file: {name}")
+            raise DataError("not a regular file")
         if status.st_size == 0:
-            raise DataError(f"empty file: {name} has no bytes")
+            raise DataError("empty file: it has no bytes")
         if status.st_size > max_bytes:
             raise DataError(
-                f"too large: {name} has {status.st_size / 1e6:,.0f} MB, the limit is {max_bytes / 1e6:,.0f} MB (ingest.max_file_mb)"
+                f"too large: it has {status.st_size / 1e6:,.0f} MB, the limit is {max_bytes / 1e6:,.0f} MB (ingest.max_file_mb)"
             )
         with path.open("rb") as stream:
             head = stream.read(HEAD)
     except OSError as error:
-        raise DataError(f"cannot be read: {name}: {error.strerror or error}") from error
-    return _binary_type(path, head, name) or _text_type(source, head, name)
+        raise DataError(f"cannot be read: {error.strerror or error}") from error
+    return _binary_type(path, head) or _text_type(source, head)
 
 
-def _binary_type(path: Path, head: bytes, name: str) -> str:
+def _binary_type(path: Path, head: bytes) -> str:
     """Media type by magic bytes, "" for what may be text."""
     if b"%PDF-" in head[:1024]:
         return "application/pdf"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return zip_type(path, name)
+        return zip_type(path)
     if head.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
-        return ole_type(path, name)
+        return ole_type(path)
     if head.lstrip()[:5] == b"{\\rtf":
         return "application/rtf"
     for magic, media_type in (*_COMPRESSED, *_IMAGES):
@@ -83,18 +83,19 @@ def _binary_type(path: Path, head: bytes, name: str) -> str:
         return "application/x-tar"
     for magic, reason in _REFUSED:
         if head.startswith(magic):
-            raise DataError(f"{name} is {reason}")
+            raise DataError(reason)
     return ""
 
 
-def _text_type(source: Source, head: bytes, name: str) -> str:
+def _text_type(source: Source, head: bytes) -> str:
     text, encoding = decode(head)
     if not _is_text(text, head, encoding):
-        raise DataError(f"binary data: {name} is {_known_binary(head)}")
+        raise DataError(f"binary data: it is {_known_binary(head)}")
+    name = source_name(source)
     suffix = Path(name).suffix.lower()
     media_type = text_type(text, suffix, source.media_type.partition(";")[0].strip().lower(), name)
     if media_type not in TYPES_WITH_BLOBS:
-        _refuse_long_runs(source.path, encoding, name)
+        _refuse_long_runs(source.path, encoding)
     return media_type
 
 
@@ -129,7 +130,7 @@ def _known_binary(head: bytes) -> str:
     return f"{names[0]}, not a document that can be read" if names else "not a document of any known format"
 
 
-def _refuse_long_runs(path: Path, encoding: str, name: str) -> None:
+def _refuse_long_runs(path: Path, encoding: str) -> None:
     """Raise DataError for a run of more than 1 MB without white space.
 
     A run of that length holds a whole aligned block of half of it; so only a block without white space is looked at closely.
@@ -146,7 +147,7 @@ def _refuse_long_runs(path: Path, encoding: str, name: str) -> None:
         text = decode(path.read_bytes())[0]
         longest = max((len(match[0]) for match in re.finditer(r"\S+", text)), default=0)
         if longest > MAX_RUN or (text.isascii() is False and _bytes_in_longest(text) > MAX_RUN):
-            raise DataError(f"not prose: {name} has {longest:,} characters in a row without white space, the limit is {MAX_RUN:,}")
+            raise DataError(f"not prose: it has {longest:,} characters in a row without white space, the limit is {MAX_RUN:,}")
 
 
 def _bytes_in_longest(text: str) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 from ckllm.contracts import Document, ElementKind, Source
 from ckllm.errors import DataError
 from ingestion.parse.decode import decode
-from ingestion.parse.text import TextBuilder, one_line, source_name
+from ingestion.parse.text import TextBuilder, one_line
 
 _MAGIC = 0xA5EC
 _WORD_97 = 193
@@ -52,18 +52,17 @@ class _Properties:
         return self.found[place] if place >= 0 else _Paragraph()
 
 
-def parse(source: Source, media_type: str, folder: Path) -> Document:
+def parse(source: Source, media_type: str, _folder: Path) -> Document:
     import olefile
 
-    name = source_name(source)
     builder = TextBuilder(media_type)
     with olefile.OleFileIO(source.path) as container:
         main = container.openstream("WordDocument").read()
         if len(main) < 0x60 or struct.unpack_from("<H", main)[0] not in (_MAGIC, 0xA5DC):
-            raise DataError(f"broken document: {name} has no Word header")
+            raise DataError("broken document: it has no Word header")
         version, flags = struct.unpack_from("<H", main, 2)[0], struct.unpack_from("<H", main, 10)[0]
         if flags & _ENCRYPTED:
-            raise DataError(f"{name} is encrypted with a password: save a copy without the password")
+            raise DataError("encrypted with a password: save a copy without the password")
         if container.exists("Macros") or container.exists("_VBA_PROJECT_CUR"):
             builder.warn("macros were ignored")
         try:
@@ -72,7 +71,7 @@ def parse(source: Source, media_type: str, folder: Path) -> Document:
             else:
                 _add_text(builder, main, container.openstream("1Table" if flags & _TABLE_1 else "0Table").read())
         except (struct.error, IndexError, OSError) as error:
-            raise DataError(f"broken document: {name}: {error}") from error
+            raise DataError(f"broken document: {error}") from error
     return builder.build("", source)
 
 
@@ -169,7 +168,8 @@ def _pieces(main: bytes, table: bytes) -> tuple[str, list[int]]:
     plc = clx[position + 5 : position + 5 + size]
     count = (len(plc) - 4) // 12
     ends = struct.unpack_from(f"<{count + 1}I", plc)
-    texts, offsets = [], []
+    texts: list[str] = []
+    offsets: list[int] = []
     for index in range(count):
         place = struct.unpack_from("<I", plc, 4 * (count + 1) + 8 * index + 2)[0]
         characters = ends[index + 1] - ends[index]
@@ -235,7 +235,9 @@ def _apply(modifiers: bytes, paragraph: _Paragraph) -> None:
             paragraph.in_list = modifiers[position : position + 2] not in (b"\x00\x00", b"")
         size = (1, 1, 2, 4, 2, 2, 0, 3)[code >> 13]
         if size == 0:
-            size = 1 + (struct.unpack_from("<H", modifiers, position)[0] if code == 0xD608 and position + 2 <= len(modifiers) else value)
+            size = 1 + (
+                struct.unpack_from("<H", modifiers, position)[0] if code == 0xD608 and position + 2 <= len(modifiers) else value
+            )
         position += size
 
 
@@ -249,6 +251,8 @@ def _styles(main: bytes, table: bytes) -> list[int]:
     found = []
     while position + 2 <= len(sheet):
         size = struct.unpack_from("<H", sheet, position)[0]
-        found.append(struct.unpack_from("<H", sheet, position + 2)[0] & 0xFFF if size >= 2 and position + 4 <= len(sheet) else 0xFFF)
+        found.append(
+            struct.unpack_from("<H", sheet, position + 2)[0] & 0xFFF if size >= 2 and position + 4 <= len(sheet) else 0xFFF
+        )
         position += 2 + size + size % 2
     return found

@@ -12,24 +12,33 @@ from typing import Any
 from ckllm.contracts import Document, ElementKind, Source
 from ckllm.errors import DataError
 from ingestion.parse.docx_styles import Styles, W, is_on
+from ingestion.parse.docx_tree import (
+    MC,
+    TRANSPARENT,
+    chosen,
+    header_rows,
+    in_box,
+    in_fallback,
+    inside,
+    on_colour,
+    outermost,
+    symbol,
+)
 from ingestion.parse.drawing import chart_texts, diagram_texts
 from ingestion.parse.omml import math_text
 from ingestion.parse.package import Package, Relationship
 from ingestion.parse.text import TextBuilder, one_line
 
-_MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
 _M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 _WP = "{http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing}"
 _R = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}"
-_TRANSPARENT = {f"{W}{tag}" for tag in ("ins", "moveTo", "hyperlink", "smartTag", "sdt", "sdtContent", "fldSimple", "bdo", "dir", "customXml",
-                                         "ruby", "rubyBase", "object", "pict")}  # fmt: skip
 _DELETED = (f"{W}del", f"{W}moveFrom")
 _PLAIN = {f"{W}tab": "\t", f"{W}br": "\n", f"{W}cr": "\n", f"{W}noBreakHyphen": "-", f"{W}ptab": "\t"}
 _MIN_ALT_WORDS = 3
 _HIDDEN = "hidden text (invisible to a reader) was left out"
 
 
-def parse(source: Source, media_type: str, folder: Path) -> Document:
+def parse(source: Source, media_type: str, _folder: Path) -> Document:
     with Package(source) as package:
         main = next(package.related("", "officeDocument"), "word/document.xml")
         builder = TextBuilder(media_type)
@@ -38,7 +47,7 @@ def parse(source: Source, media_type: str, folder: Path) -> Document:
         story = _Story(builder, package, main)
         body = story.root.find(f"{W}body")
         if body is None:
-            raise DataError(f"broken document: {package.name} has no body")
+            raise DataError("broken document: it has no body")
         story.blocks(body)
         story.flush_floats()
         _add_notes(story, "comments", "comment")
@@ -57,7 +66,9 @@ class _Story:
         self.relationships: dict[str, Relationship] = package.relationships(part)
         self.styles: Styles = main.styles if main else Styles.read(package, part)
         self._floats: list[tuple[ElementKind, Any]] = []
-        self._notes = main._notes if main else {kind: _notes_of(package, part, kind) for kind in ("footnote", "endnote")}
+        self._notes: dict[str, dict[str, Any]] = (
+            main._notes if main else {kind: _notes_of(package, part, kind) for kind in ("footnote", "endnote")}
+        )
         self._depth = 0
 
     # ------------------------------------------------------------------------------------------ blocks
@@ -74,9 +85,9 @@ class _Story:
                 self.flush_floats()
             elif tag in _DELETED:
                 self.builder.warn("tracked deletions were left out")
-            elif tag == f"{_MC}AlternateContent":
-                self.blocks(_chosen(child))
-            elif tag in _TRANSPARENT:
+            elif tag == f"{MC}AlternateContent":
+                self.blocks(chosen(child))
+            elif tag in TRANSPARENT:
                 self.blocks(child)
             elif tag in (f"{_M}oMathPara", f"{_M}oMath"):
                 self.builder.append(ElementKind.PARAGRAPH, math_text(child))
@@ -127,12 +138,12 @@ class _Story:
             elif tag in (f"{W}footnoteReference", f"{W}endnoteReference"):
                 self._reference(child)
             elif tag == f"{W}sym":
-                yield _symbol(child)
-            elif tag == f"{_MC}AlternateContent":
-                yield from self._pieces(_chosen(child))
+                yield symbol(child)
+            elif tag == f"{MC}AlternateContent":
+                yield from self._pieces(chosen(child))
             elif tag == f"{W}drawing" or tag in (f"{W}pict", f"{W}object"):
                 self._drawing(child)
-            elif tag in _TRANSPARENT:
+            elif tag in TRANSPARENT:
                 yield from self._pieces(child)
 
     def _is_hidden(self, run: Any) -> bool:
@@ -143,7 +154,7 @@ class _Story:
         styled = style is not None and any(one.hidden for one in self.styles.chain(str(style.get(f"{W}val"))))
         size, colour = properties.find(f"{W}sz"), properties.find(f"{W}color")
         tiny = size is not None and str(size.get(f"{W}val")) in ("0", "1", "2")
-        white = colour is not None and str(colour.get(f"{W}val")).upper() == "FFFFFF" and not _on_colour(run, properties)
+        white = colour is not None and str(colour.get(f"{W}val")).upper() == "FFFFFF" and not on_colour(run, properties)
         hidden = styled or is_on(properties.find(f"{W}vanish")) or tiny or white
         if hidden and any((text.text or "").strip() for text in run.iter(f"{W}t")):
             self.builder.warn(_HIDDEN)
@@ -157,7 +168,7 @@ class _Story:
             self._floats.append((ElementKind.NOTE, text))
 
     def _drawing(self, drawing: Any) -> None:
-        boxes = [box for box in drawing.iter(f"{W}txbxContent") if not _in_fallback(box, drawing) and _outermost(box, drawing)]
+        boxes = [box for box in drawing.iter(f"{W}txbxContent") if not in_fallback(box, drawing) and outermost(box, drawing)]
         self._floats.extend((ElementKind.PARAGRAPH, box) for box in boxes)
         for properties in drawing.iter(f"{_WP}docPr"):
             words = one_line(str(properties.get("descr") or ""))
@@ -178,14 +189,14 @@ class _Story:
     # ------------------------------------------------------------------------------------------ tables
 
     def _table(self, table: Any) -> None:
-        rows = [row for row in _inside(table, f"{W}tr") if row.find(f"{W}trPr/{W}del") is None]
-        cells = [list(_inside(row, f"{W}tc")) for row in rows]
+        rows = [row for row in inside(table, f"{W}tr") if row.find(f"{W}trPr/{W}del") is None]
+        cells = [list(inside(row, f"{W}tc")) for row in rows]
         if max(map(len, cells), default=0) <= 1 or any(cell.find(f".//{W}tbl") is not None for row in cells for cell in row):
             for row in cells:  # a frame around text, or a layout of tables
                 for cell in row:
                     self.blocks(cell)
             return
-        self.builder.table(self._rows(cells), _header_rows(rows))
+        self.builder.table(self._rows(cells), header_rows(rows))
 
     def _rows(self, cells: list[list[Any]]) -> Iterator[list[str]]:
         above: dict[int, str] = {}
@@ -198,7 +209,9 @@ class _Story:
                 if merge is not None and merge.get(f"{W}val", "continue") == "continue":
                     text = above.get(column, "")
                 else:
-                    text = " ".join(filter(None, (one_line(self.inline(one)) for one in cell.iter(f"{W}p") if not _in_box(one, cell))))
+                    text = " ".join(
+                        filter(None, (one_line(self.inline(one)) for one in cell.iter(f"{W}p") if not in_box(one, cell)))
+                    )
                 above[column] = text
                 span = properties.find(f"{W}gridSpan") if properties is not None else None
                 width = str(span.get(f"{W}val", "1")) if span is not None else "1"
@@ -206,78 +219,6 @@ class _Story:
             while line and not line[-1]:
                 line.pop()
             yield line
-
-
-def _chosen(alternatives: Any) -> Any:
-    """Of an mc:AlternateContent its first choice (for newer programs), else the fallback."""
-    choice = alternatives.find(f"{_MC}Choice")
-    return choice if choice is not None else next(iter(alternatives), alternatives)
-
-
-def _in_fallback(element: Any, top: Any) -> bool:
-    for up in element.iterancestors():
-        if up is top:
-            return False
-        if up.tag == f"{_MC}Fallback":
-            return True
-    return False
-
-
-def _outermost(box: Any, top: Any) -> bool:
-    for up in box.iterancestors():
-        if up is top:
-            return True
-        if up.tag == f"{W}txbxContent":
-            return False
-    return True
-
-
-def _in_box(paragraph: Any, cell: Any) -> bool:
-    return any(up.tag == f"{W}txbxContent" for up in _ancestors_below(paragraph, cell))
-
-
-def _ancestors_below(element: Any, top: Any) -> Iterator[Any]:
-    for up in element.iterancestors():
-        if up is top:
-            return
-        yield up
-
-
-def _inside(parent: Any, tag: str) -> Iterator[Any]:
-    """Children of a kind, also those wrapped in content controls or insertions."""
-    for child in parent:
-        if child.tag == tag:
-            yield child
-        elif child.tag in _TRANSPARENT:
-            yield from _inside(child, tag)
-
-
-def _header_rows(rows: list[Any]) -> int:
-    count = 0
-    for row in rows:
-        if not is_on(row.find(f"{W}trPr/{W}tblHeader")):
-            break
-        count += 1
-    return min(max(count, 1), 3)
-
-
-def _on_colour(run: Any, properties: Any) -> bool:
-    """True where white text may stand on a colour: shaded, highlighted, in a table cell, a shape, or on a coloured page."""
-    if properties.find(f"{W}shd") is not None or properties.find(f"{W}highlight") is not None:
-        return True
-    for up in run.iterancestors():
-        if up.tag in (f"{W}tc", f"{W}txbxContent") or up.tag == f"{W}p" and up.find(f"{W}pPr/{W}shd") is not None:
-            return True
-    return run.getroottree().getroot().find(f"{W}background") is not None
-
-
-def _symbol(element: Any) -> str:
-    code = str(element.get(f"{W}char") or "")
-    try:
-        value = int(code, 16)
-    except ValueError:
-        return ""
-    return chr(value) if 0x20 < value < 0xE000 else ""
 
 
 def _notes_of(package: Package, part: str, kind: str) -> dict[str, Any]:
@@ -298,7 +239,9 @@ def _add_notes(main: _Story, relation: str, tag: str) -> None:
             text = "\n".join(filter(None, (story.inline(one).strip() for one in comment.iter(f"{W}p"))))
             if text:
                 main.builder.warn("comments stand at the end of the text")
-                main.builder.append(ElementKind.NOTE, f"Comment by {one_line(str(comment.get(f'{W}author') or 'unknown'))}: {text}")
+                main.builder.append(
+                    ElementKind.NOTE, f"Comment by {one_line(str(comment.get(f'{W}author') or 'unknown'))}: {text}"
+                )
 
 
 def _add_headers(main: _Story) -> None:

@@ -179,7 +179,11 @@ def _formatted(number: int, shown: str) -> str:
         return letter if shown == "lowerLetter" else letter.upper()
     if shown in ("lowerRoman", "upperRoman") and 0 < number < 4000:
         roman = ""
-        for value, sign in zip((1000, 900, 500, 400, 100, 90, 50, 40, 10, 9, 5, 4, 1), "m cm d cd c xc l xl x ix v iv i".split(), strict=True):
+        for value, sign in zip(
+            (1000, 900, 500, 400, 100, 90, 50, 40, 10, 9, 5, 4, 1),
+            ["m", "cm", "d", "cd", "c", "xc", "l", "xl", "x", "ix", "v", "iv", "i"],
+            strict=True,
+        ):
             roman += sign * (number // value)
             number %= value
         return roman if shown == "lowerRoman" else roman.upper()

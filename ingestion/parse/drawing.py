@@ -13,9 +13,7 @@ _MAX_POINTS = 2000
 
 def chart_texts(root: Any) -> list[str]:
     """Title, axis titles, and the chart's numbers as a table: categories down, series across."""
-    lines = []
-    for title in root.iter(f"{_C}title"):
-        lines.append(one_line("".join(text.text or "" for text in title.iter(f"{_A}t"))))
+    lines = [one_line("".join(text.text or "" for text in title.iter(f"{_A}t"))) for title in root.iter(f"{_C}title")]
     categories: dict[int, str] = {}
     names, columns = [], []
     for series in root.iter(f"{_C}ser"):
@@ -25,9 +23,11 @@ def chart_texts(root: Any) -> list[str]:
         values = series.find(f"{_C}val")
         columns.append(_points(values if values is not None else series.find(f"{_C}yVal")))
     if any(columns):
-        lines.append(CELL_SEPARATOR.join(["", *names]).strip(" |") if not categories else CELL_SEPARATOR.join([" ", *names]).strip())
-        for key in sorted({key for column in columns for key in column} | set(categories))[:_MAX_POINTS]:
-            lines.append(CELL_SEPARATOR.join([categories.get(key, ""), *(column.get(key, "") for column in columns)]))
+        lines.append(
+            CELL_SEPARATOR.join(["", *names]).strip(" |") if not categories else CELL_SEPARATOR.join([" ", *names]).strip()
+        )
+        keys = sorted({key for column in columns for key in column} | set(categories))[:_MAX_POINTS]
+        lines.extend(CELL_SEPARATOR.join([categories.get(key, ""), *(column.get(key, "") for column in columns)]) for key in keys)
     return [line for line in lines if line.strip(" |")]
 
 

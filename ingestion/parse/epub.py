@@ -18,15 +18,15 @@ _OPF = "{http://www.idpf.org/2007/opf}"
 _DC = "{http://purl.org/dc/elements/1.1/}"
 
 
-def parse(source: Source, media_type: str, folder: Path) -> Document:
+def parse(source: Source, media_type: str, _folder: Path) -> Document:
     builder = TextBuilder(media_type)
     with Package(source) as package:
         opf = _package_document(package)
         root = package.xml(opf)
         if "META-INF/encryption.xml" in package and "META-INF/rights.xml" in package:
-            raise DataError(f"encrypted: {package.name} is protected (DRM), which takes a password or licence to open")
+            raise DataError("encrypted: it is protected (DRM), which takes a password or licence to open")
         for part in _chapters(package, root, posixpath.dirname(opf)):
-            add_html(builder, read_html(package.read(part)), source)
+            add_html(builder, read_html(package.read(part)))
     return builder.build(str(root.findtext(f".//{_DC}title") or ""), source, str(root.findtext(f".//{_DC}language") or ""))
 
 
@@ -37,7 +37,7 @@ def _package_document(package: Package) -> str:
                 return path
     found = next((part for part in package.parts if part.endswith(".opf")), None)
     if found is None:
-        raise DataError(f"broken EPUB: {package.name} has no package document")
+        raise DataError("broken EPUB: it has no package document")
     return found
 
 
@@ -47,7 +47,7 @@ def _chapters(package: Package, root: Any, folder: str) -> list[str]:
     found = []
     for reference in root.iter(f"{_OPF}itemref"):
         item = items.get(str(reference.get("idref")))
-        if item is None or "nav" in str(item.get("properties") or "").split() and len(items) > 2:
+        if item is None or ("nav" in str(item.get("properties") or "").split() and len(items) > 2):
             continue
         part = posixpath.normpath(posixpath.join(folder, unquote(str(item.get("href") or ""))))
         if part in package and "html" in str(item.get("media-type") or "html"):

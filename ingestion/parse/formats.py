@@ -8,13 +8,12 @@ from typing import Protocol
 
 from ckllm.contracts import Document, Source
 from ckllm.errors import DataError
-from ingestion.parse.text import source_name
 
 
 class Parser(Protocol):
     """One format family. `folder` is where bytes of attachments go. Raises DataError for what cannot be read."""
 
-    def parse(self, source: Source, media_type: str, folder: Path) -> Document: ...
+    def parse(self, source: Source, media_type: str, folder: Path, /) -> Document: ...
 
 
 _OFFICE = "application/vnd.openxmlformats-officedocument."
@@ -60,6 +59,6 @@ def parse(source: Source, media_type: str, folder: Path) -> Document:
     if module is None and media_type.startswith("image/"):
         module = "image"
     if module is None:
-        raise DataError(f"no parser for {media_type}: {source_name(source)}")
-    parser: Parser = import_module(f"ingestion.parse.{module}")  # type: ignore[assignment]
+        raise DataError(f"no parser for {media_type}")
+    parser: Parser = import_module(f"ingestion.parse.{module}")
     return parser.parse(source, media_type, folder)

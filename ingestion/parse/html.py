@@ -12,15 +12,58 @@ from ckllm.errors import DataError
 from ingestion.parse.decode import decode
 from ingestion.parse.html_tables import is_layout, table_rows
 from ingestion.parse.html_visibility import Visibility
-from ingestion.parse.text import TextBuilder, source_name
+from ingestion.parse.text import TextBuilder
 
 _META_CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]+)""", re.I)
 _XML_ENCODING = re.compile(rb"""<\?xml[^>]{0,100}?encoding\s*=\s*["']([A-Za-z0-9_.:-]+)""", re.I)
 _XML_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 _WHITE = re.compile(r"[ \t\n\r\f\v]+")
 _BLOCKS = frozenset(
-    "p div section article header footer aside main ul ol li dl dt dd table tbody thead tfoot tr td th caption h1 h2 h3 h4 h5 h6 "
-    "blockquote pre figure figcaption address form fieldset legend hr details summary body center menu dir".split()
+    [
+        "p",
+        "div",
+        "section",
+        "article",
+        "header",
+        "footer",
+        "aside",
+        "main",
+        "ul",
+        "ol",
+        "li",
+        "dl",
+        "dt",
+        "dd",
+        "table",
+        "tbody",
+        "thead",
+        "tfoot",
+        "tr",
+        "td",
+        "th",
+        "caption",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "blockquote",
+        "pre",
+        "figure",
+        "figcaption",
+        "address",
+        "form",
+        "fieldset",
+        "legend",
+        "hr",
+        "details",
+        "summary",
+        "body",
+        "center",
+        "menu",
+        "dir",
+    ]
 )
 _KINDS = {"pre": ElementKind.CODE, "li": ElementKind.LIST_ITEM, "dt": ElementKind.LIST_ITEM, "dd": ElementKind.LIST_ITEM,
           "figcaption": ElementKind.CAPTION, "caption": ElementKind.CAPTION}  # fmt: skip
@@ -37,9 +80,9 @@ class HtmlFacts:
     lang: str = ""
 
 
-def parse(source: Source, media_type: str, folder: Path) -> Document:
+def parse(source: Source, media_type: str, _folder: Path) -> Document:
     builder = TextBuilder(media_type)
-    facts = add_html(builder, read_html(source.path.read_bytes()), source)
+    facts = add_html(builder, read_html(source.path.read_bytes()))
     return builder.build(facts.title, source, facts.lang)
 
 
@@ -49,9 +92,9 @@ def read_html(data: bytes) -> str:
     return decode(data, declared[1].decode("ascii") if declared else "")[0]
 
 
-def add_html(builder: TextBuilder, text: str, source: Source) -> HtmlFacts:
+def add_html(builder: TextBuilder, text: str) -> HtmlFacts:
     """Append the page's content to the builder; navigation is kept only where there is hardly anything else."""
-    root = _root(text, source)
+    root = _root(text)
     if root is None:
         return HtmlFacts()
     facts = HtmlFacts(_title(root), str(root.get("lang") or root.get("{http://www.w3.org/XML/1998/namespace}lang") or ""))
@@ -69,7 +112,7 @@ def add_html(builder: TextBuilder, text: str, source: Source) -> HtmlFacts:
     return facts
 
 
-def _root(text: str, source: Source) -> Any:
+def _root(text: str) -> Any:
     from lxml import etree, html
 
     text = _XML_DECLARATION.sub("", text.replace("\x00", ""))
@@ -81,7 +124,7 @@ def _root(text: str, source: Source) -> Any:
     except (etree.ParserError, etree.XMLSyntaxError) as error:
         if "empty" in str(error).lower():
             return None
-        raise DataError(f"broken HTML: {source_name(source)}: {error}") from error
+        raise DataError(f"broken HTML: {error}") from error
 
 
 def _title(root: Any) -> str:

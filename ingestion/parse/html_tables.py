@@ -8,7 +8,9 @@ from ingestion.parse.html_visibility import Visibility
 
 _MAX_SPAN = 200
 _MAX_CELLS = 2_000_000
-_BREAKING = frozenset("br p div li tr td th dt dd h1 h2 h3 h4 h5 h6 ul ol table pre".split())
+_BREAKING = frozenset(
+    ["br", "p", "div", "li", "tr", "td", "th", "dt", "dd", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "table", "pre"]
+)
 _LONG_CELL = 1500
 
 
@@ -97,6 +99,5 @@ def cell_text(cell: Any, visibility: Visibility) -> str:
         else:
             parts.append(" " if element.tag in _BREAKING else "")
             parts.append(element.tail or "")
-    for comment in cell.iter(etree.Comment):
-        parts.append(f" {comment.tail or ''}")
+    parts.extend(f" {comment.tail or ''}" for comment in cell.iter(etree.Comment))
     return " ".join("".join(parts).split())

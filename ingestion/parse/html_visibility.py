@@ -6,8 +6,31 @@ import re
 from typing import Any
 
 _NO_CONTENT = frozenset(
-    "head script style noscript template iframe object embed canvas audio video svg select textarea input button datalist applet frame "
-    "noframes map annotation annotation-xml".split()
+    [
+        "head",
+        "script",
+        "style",
+        "noscript",
+        "template",
+        "iframe",
+        "object",
+        "embed",
+        "canvas",
+        "audio",
+        "video",
+        "svg",
+        "select",
+        "textarea",
+        "input",
+        "button",
+        "datalist",
+        "applet",
+        "frame",
+        "noframes",
+        "map",
+        "annotation",
+        "annotation-xml",
+    ]
 )
 _NAVIGATION_ROLES = frozenset({"navigation", "menubar", "search"})
 _FURNITURE = re.compile(
@@ -91,7 +114,10 @@ class Visibility:
         """True where white text may well stand on a colour: an ancestor sets one, or a style sheet may."""
         if self._styled:
             return True
-        return any("background" in up.get("style", "") or up.get("bgcolor") or up.get("background") for up in (element, *element.iterancestors()))
+        return any(
+            "background" in up.get("style", "") or up.get("bgcolor") or up.get("background")
+            for up in (element, *element.iterancestors())
+        )
 
     def _is_navigation(self, element: Any) -> bool:
         tag = element.tag
@@ -99,7 +125,11 @@ class Visibility:
             return True
         if tag not in _MAY_BE_FURNITURE:
             return False
-        if tag not in ("header", "footer", "aside") and element.get("role") != "menu" and not _FURNITURE.search(f"{element.get('class', '')} {element.get('id', '')}"):
+        if (
+            tag not in ("header", "footer", "aside")
+            and element.get("role") != "menu"
+            and not _FURNITURE.search(f"{element.get('class', '')} {element.get('id', '')}")
+        ):
             return False
         whole = len("".join(element.itertext()).split())
         linked = sum(len("".join(link.itertext()).split()) for link in element.iter("a"))

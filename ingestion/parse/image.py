@@ -7,17 +7,16 @@ from pathlib import Path
 from ckllm.contracts import Document, ElementKind, Source
 from ckllm.errors import DataError
 from ingestion.parse import ocr
-from ingestion.parse.text import TextBuilder, source_name
+from ingestion.parse.text import TextBuilder
 
 _READABLE = frozenset({"image/png", "image/jpeg", "image/tiff", "image/bmp", "image/webp", "image/gif"})
 
 
-def parse(source: Source, media_type: str, folder: Path) -> Document:
-    name = source_name(source)
+def parse(source: Source, media_type: str, _folder: Path) -> Document:
     if media_type not in _READABLE:
-        raise DataError(f"no text: {name} is a picture of a kind that cannot be read ({media_type})")
+        raise DataError(f"no text: it is a picture of a kind that cannot be read ({media_type})")
     if not ocr.available():
-        raise DataError(f"no text: {name} is a picture: {ocr.HOW_TO_INSTALL}")
+        raise DataError(f"no text: it is a picture: {ocr.HOW_TO_INSTALL}")
     builder = TextBuilder(media_type)
     builder.page(1)
     text = "".join(glyph.text for glyph in ocr.read_image(source.path).glyphs)

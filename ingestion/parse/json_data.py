@@ -10,32 +10,32 @@ from typing import Any
 from ckllm.contracts import Document, ElementKind, Source
 from ckllm.errors import DataError
 from ingestion.parse.decode import decode
-from ingestion.parse.text import TextBuilder, one_line, source_name
+from ingestion.parse.text import TextBuilder, one_line
 
 _MAX_DEPTH = 200
 _RECORD_LINES = 40
 _BLOB = 5000
 
 
-def parse(source: Source, media_type: str, folder: Path) -> Document:
+def parse(source: Source, media_type: str, _folder: Path) -> Document:
     text = decode(source.path.read_bytes())[0]
     builder = TextBuilder(media_type)
-    values = list(_values(text, media_type, builder, source))
+    values = list(_values(text, media_type, builder))
     for value in values:
         _add(builder, value)
     return builder.build(_title(values), source)
 
 
-def _values(text: str, media_type: str, builder: TextBuilder, source: Source) -> Iterator[Any]:
+def _values(text: str, media_type: str, builder: TextBuilder) -> Iterator[Any]:
     """The file's one value, or one a line; lines that are no JSON are counted in a warning."""
     if media_type != "application/jsonl":
         try:
             yield json.loads(text)
             return
         except ValueError as error:
-            failure = f"broken JSON: {source_name(source)}: {error}"
+            failure = f"broken JSON: {error}"
     else:
-        failure = f"broken JSON Lines: no line of {source_name(source)} is JSON"
+        failure = "broken JSON Lines: no line is JSON"
     broken = found = 0
     for line in text.splitlines():
         if not line.strip():
@@ -82,7 +82,7 @@ def _lines(value: Any, depth: int, key: str = "") -> Iterator[str]:
         raise RecursionError
     indent = "  " * max(0, depth - 1)
     label = f"{indent}{key}: " if key else indent
-    if isinstance(value, dict) and value or isinstance(value, list) and value:
+    if (isinstance(value, dict) and value) or (isinstance(value, list) and value):
         if key:
             yield label.rstrip()
         if isinstance(value, dict):

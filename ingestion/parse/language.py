@@ -15,7 +15,8 @@ _SAMPLE = 4000
 _MIN_LETTERS = 20
 _MIN_IDEOGRAPHS = 6
 _OF_SCRIPT = {
-    "HANGUL": "ko", "THAI": "th", "GREEK": "el", "HEBREW": "he", "ARMENIAN": "hy", "GEORGIAN": "ka", "BENGALI": "bn", "TAMIL": "ta",
+    "HANGUL": "ko", "THAI": "th", "GREEK": "el", "HEBREW": "he", "ARMENIAN": "hy",
+    "GEORGIAN": "ka", "BENGALI": "bn", "TAMIL": "ta",
     "TELUGU": "te", "KANNADA": "kn", "MALAYALAM": "ml", "GUJARATI": "gu", "GURMUKHI": "pa", "ORIYA": "or", "SINHALA": "si",
     "KHMER": "km", "LAO": "lo", "MYANMAR": "my", "ETHIOPIC": "am", "TIBETAN": "bo",
 }  # fmt: skip

@@ -14,12 +14,14 @@ from ckllm.errors import DataError
 from ingestion.parse.attachments import AttachmentWriter
 from ingestion.parse.decode import decode
 from ingestion.parse.html import add_html
-from ingestion.parse.text import TextBuilder, source_name
+from ingestion.parse.text import TextBuilder
 
 _HEADERS = ("Subject", "From", "To", "Cc", "Date")
 _ENCRYPTED = ("application/pkcs7-mime", "application/x-pkcs7-mime", "multipart/encrypted")
 _BODY = ("text/plain", "text/html", "text/enriched")
-_SKIPPED = frozenset({"application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature", "text/x-amp-html"})
+_SKIPPED = frozenset(
+    {"application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature", "text/x-amp-html"}
+)
 _SIGNED_DATA = "signed-data"
 
 
@@ -28,11 +30,11 @@ def parse(source: Source, media_type: str, folder: Path) -> Document:
     message = email.message_from_bytes(data, policy=email.policy.default)
     assert isinstance(message, EmailMessage)
     if message.get_content_type() in _ENCRYPTED and message.get_param("smime-type") != _SIGNED_DATA:
-        raise DataError(f"no text: the mail is encrypted, and its key or password is not known: {source_name(source)}")
+        raise DataError("no text: the body can only be opened with the private key of whom it was sent to")
     builder = TextBuilder(media_type)
     subject = _header(message, "Subject")
     add_headers(builder, {name: _header(message, name) for name in _HEADERS})
-    _add_body(builder, message, source)
+    _add_body(builder, message)
     writer = AttachmentWriter(source, folder)
     for part in _attachments(message):
         writer.add(part.get_filename() or _name_of(part), _bytes_of(part), part.get_content_type())
@@ -55,10 +57,11 @@ def _header(message: EmailMessage, name: str) -> str:
     return re.sub(r"\s+", " ", str(value or "")).strip()
 
 
-def _add_body(builder: TextBuilder, message: EmailMessage, source: Source) -> None:
+def _add_body(builder: TextBuilder, message: EmailMessage) -> None:
     """Plain text where the mail has any (its HTML twin says the same), else HTML; every part of a mixed mail in order."""
     before = len(builder)
-    plain, pages = [], []
+    plain: list[EmailMessage] = []
+    pages: list[EmailMessage] = []
     for part in _body_parts(message):
         (pages if part.get_content_type() == "text/html" else plain).append(part)
     for part in plain:
@@ -66,7 +69,7 @@ def _add_body(builder: TextBuilder, message: EmailMessage, source: Source) -> No
     words = sum(len(_text_of(part).split()) for part in plain)
     if pages and (len(builder) == before or words < 5):
         for part in pages:
-            add_html(builder, _text_of(part), source)
+            add_html(builder, _text_of(part))
 
 
 def add_plain(builder: TextBuilder, text: str) -> None:
@@ -107,7 +110,9 @@ def _is_attachment(part: EmailMessage) -> bool:
 
 
 def _is_inline_picture(part: EmailMessage) -> bool:
-    return part.get_content_maintype() == "image" and (part.get("Content-ID") is not None or part.get_content_disposition() == "inline")
+    return part.get_content_maintype() == "image" and (
+        part.get("Content-ID") is not None or part.get_content_disposition() == "inline"
+    )
 
 
 def _name_of(part: EmailMessage) -> str:

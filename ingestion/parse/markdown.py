@@ -25,7 +25,7 @@ _KINDS = {
 }
 
 
-def parse(source: Source, media_type: str, folder: Path) -> Document:
+def parse(source: Source, media_type: str, _folder: Path) -> Document:
     return parse_text(decode(source.path.read_bytes())[0], source, media_type)
 
 
@@ -59,10 +59,7 @@ def _front_matter(text: str) -> tuple[str, int]:
 def _mark(builder: TextBuilder, body: int) -> None:
     from markdown_it import MarkdownIt
 
-    starts = [body]
-    for match in re.finditer("\n", builder.raw[body:]):
-        starts.append(body + match.end())
-    starts.append(len(builder.raw) + 1)
+    starts = [body, *(match.end() for match in re.compile("\n").finditer(builder.raw, body)), len(builder.raw) + 1]
     tokens = MarkdownIt("commonmark", {"maxNesting": 100}).enable("table").parse(builder.raw[body:])
     walk = _Walk(builder, starts)
     for token in tokens:

@@ -10,7 +10,7 @@ from ckllm.errors import DataError
 from ingestion.parse.attachments import AttachmentWriter
 from ingestion.parse.html import add_html
 from ingestion.parse.mail import add_headers, add_plain
-from ingestion.parse.text import TextBuilder, source_name
+from ingestion.parse.text import TextBuilder
 
 _ENCRYPTED = ("IPM.Note.SMIME", "IPM.Note.rpmsg")
 _SIGNED = "MultipartSigned"
@@ -19,21 +19,20 @@ _SIGNED = "MultipartSigned"
 def parse(source: Source, media_type: str, folder: Path) -> Document:
     import oxmsg
 
-    name = source_name(source)
     try:
         message = oxmsg.Message.load(str(source.path))
         kind = str(message.message_class or "")
     except (ValueError, KeyError, IndexError, OSError, AttributeError) as error:
-        raise DataError(f"broken message: {name}: {error}") from error
+        raise DataError(f"broken message: {error}") from error
     if kind.startswith(_ENCRYPTED) and _SIGNED not in kind:
-        raise DataError(f"no text: the mail is encrypted, and its key or password is not known: {name}")
+        raise DataError("no text: the body can only be opened with the private key of whom it was sent to")
     builder = TextBuilder(media_type)
     subject = str(message.subject or "")
     add_headers(builder, _headers(message, subject))
     before = len(builder)
     add_plain(builder, message.body or "")
     if len(builder) == before and message.html_body:
-        add_html(builder, message.html_body, source)
+        add_html(builder, message.html_body)
     writer = AttachmentWriter(source, folder)
     for attachment in message.attachments:
         if attachment.attached_by_value:
@@ -43,6 +42,13 @@ def parse(source: Source, media_type: str, folder: Path) -> Document:
 
 
 def _headers(message: Any, subject: str) -> dict[str, str]:
-    to = "; ".join(f"{one.name} <{one.email_address}>" if one.name != one.email_address else one.name for one in message.recipients)
+    to = "; ".join(
+        f"{one.name} <{one.email_address}>" if one.name != one.email_address else one.name for one in message.recipients
+    )
     date = message.sent_date
-    return {"Subject": subject, "From": str(message.sender or ""), "To": to, "Date": date.isoformat(" ", "minutes") if date else ""}
+    return {
+        "Subject": subject,
+        "From": str(message.sender or ""),
+        "To": to,
+        "Date": date.isoformat(" ", "minutes") if date else "",
+    }

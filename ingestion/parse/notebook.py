@@ -10,20 +10,20 @@ from typing import Any
 from ckllm.contracts import Document, ElementKind, Source
 from ckllm.errors import DataError
 from ingestion.parse.decode import decode
-from ingestion.parse.text import TextBuilder, source_name
+from ingestion.parse.text import TextBuilder
 
 _MAX_OUTPUT = 4000
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _HEADING = re.compile(r"^(#{1,6})\s+(.+)$")
 
 
-def parse(source: Source, media_type: str, folder: Path) -> Document:
+def parse(source: Source, media_type: str, _folder: Path) -> Document:
     try:
         notebook = json.loads(decode(source.path.read_bytes())[0])
         cells = notebook.get("cells") or [cell for sheet in notebook.get("worksheets", []) for cell in sheet.get("cells", [])]
         title = notebook.get("metadata", {}).get("title", "")
     except (ValueError, AttributeError, TypeError) as error:
-        raise DataError(f"broken notebook: {source_name(source)}: {error}") from error
+        raise DataError(f"broken notebook: {error}") from error
     builder = TextBuilder(media_type)
     for cell in cells:
         if isinstance(cell, dict):
@@ -57,7 +57,9 @@ def _output(output: Any) -> str:
     if not isinstance(output, dict):
         return ""
     data = output.get("data") or {}
-    text = _joined(output.get("text") or (data.get("text/plain") if isinstance(data, dict) else "") or output.get("traceback") or "")
+    text = _joined(
+        output.get("text") or (data.get("text/plain") if isinstance(data, dict) else "") or output.get("traceback") or ""
+    )
     return _ANSI.sub("", text)[:_MAX_OUTPUT]
 
 

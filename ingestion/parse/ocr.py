@@ -32,7 +32,10 @@ def available() -> bool:
 def _languages() -> str:
     """The installed languages, English first; a few, because each costs time."""
     listed = subprocess.run(["tesseract", "--list-langs"], capture_output=True, text=True, timeout=20, check=False)  # noqa: S607
-    found = sorted((line.strip() for line in listed.stdout.splitlines()[1:] if line.strip() not in ("", "osd", "equ")), key=lambda x: x != "eng")
+    found = sorted(
+        (line.strip() for line in listed.stdout.splitlines()[1:] if line.strip() not in ("", "osd", "equ")),
+        key=lambda x: x != "eng",
+    )
     wanted = os.environ.get("TESSERACT_LANGUAGES") or "+".join(found[:_MAX_LANGUAGES])
     return wanted or "eng"
 
@@ -46,7 +49,7 @@ def has_pictures(page: Any) -> bool:
     for one in page.get_objects(filter=(pdfium.FPDF_PAGEOBJ_IMAGE,), max_depth=3):
         left, bottom, right, top = one.get_bounds()
         area += max(0.0, right - left) * max(0.0, top - bottom)
-    return area >= _MIN_PICTURE * width * height
+    return bool(area >= _MIN_PICTURE * width * height)
 
 
 def read_page(page: Any, number: int) -> PageGlyphs:
@@ -58,7 +61,9 @@ def read_page(page: Any, number: int) -> PageGlyphs:
     with tempfile.TemporaryDirectory(prefix="ckllm-ocr-") as folder:
         picture = Path(folder) / "page.pgm"
         rows = bitmap.to_numpy()
-        picture.write_bytes(b"P5 %d %d 255\n" % (bitmap.width, bitmap.height) + rows.reshape(rows.shape[0], -1)[:, : bitmap.width].tobytes())
+        picture.write_bytes(
+            b"P5 %d %d 255\n" % (bitmap.width, bitmap.height) + rows.reshape(rows.shape[0], -1)[:, : bitmap.width].tobytes()
+        )
         found.glyphs = _recognised(picture, 1.0 / scale)
     return found
 

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 _M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
-_OPERATORS = {"∑": "\\sum", "∏": "\\prod", "∫": "\\int", "∬": "\\iint", "∭": "\\iiint", "∮": "\\oint", "⋃": "\\bigcup", "⋂": "\\bigcap"}
-_ACCENTS = {"\u0302": "\\hat", "\u0303": "\\tilde", "\u0304": "\\bar", "\u0305": "\\overline", "\u20d7": "\\vec", "\u0307": "\\dot"}
+_OPERATORS = {
+    "∑": "\\sum",
+    "∏": "\\prod",
+    "∫": "\\int",
+    "∬": "\\iint",
+    "∭": "\\iiint",
+    "∮": "\\oint",
+    "⋃": "\\bigcup",
+    "⋂": "\\bigcap",
+}
+_ACCENTS = {
+    "\u0302": "\\hat",
+    "\u0303": "\\tilde",
+    "\u0304": "\\bar",
+    "\u0305": "\\overline",
+    "\u20d7": "\\vec",
+    "\u0307": "\\dot",
+}
 _MAX_DEPTH = 60
 
 
@@ -86,7 +103,7 @@ def _matrix(part: _Parts) -> str:
     return " \\\\ ".join(" & ".join(_Parts(row, part.depth + 1).all("e")) for row in part.element.findall(f"{_M}mr"))
 
 
-_SHAPES = {
+_SHAPES: dict[str, Callable[[_Parts], str]] = {
     "f": _fraction,
     "rad": _radical,
     "nary": _nary,
@@ -102,5 +119,5 @@ _SHAPES = {
     "limUpp": lambda part: _script(part.text("e"), "^", part.text("lim")),
     "eqArr": lambda part: " \\\\ ".join(part.all("e")),
     "bar": lambda part: f"\\overline{{{part.text('e')}}}",
-    "phant": lambda part: "",
+    "phant": lambda _: "",
 }

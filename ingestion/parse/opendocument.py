@@ -23,17 +23,17 @@ _SKIPPED = frozenset({f"{_TEXT}tracked-changes", f"{_TEXT}sequence-decls", f"{_O
 _MAX_REPEAT = 50
 
 
-def parse(source: Source, media_type: str, folder: Path) -> Document:
+def parse(source: Source, media_type: str, _folder: Path) -> Document:
     with Package(source) as package:
         if "META-INF/manifest.xml" in package and b"encryption-data" in package.read("META-INF/manifest.xml"):
-            raise DataError(f"{package.name} is encrypted with a password: save a copy without the password")
+            raise DataError("encrypted with a password: save a copy without the password")
         root = package.xml("content.xml")
         title = package.xml("meta.xml").findtext(f".//{_DC}title") if "meta.xml" in package else ""
     builder = TextBuilder(media_type)
     body = root.find(f"{_OFFICE}body")
     content = next(iter(body), None) if body is not None else None
     if content is None:
-        raise DataError(f"broken document: {package.name} has no body")
+        raise DataError("broken document: it has no body")
     if media_type.endswith("spreadsheet"):
         _sheets(builder, content)
     else:
@@ -58,7 +58,11 @@ class _Text:
     def add(self, parent: Any, in_list: int = 0) -> None:
         for child in parent:
             if not isinstance(child.tag, str) or child.tag in _SKIPPED:
-                if isinstance(child.tag, str) and child.tag == f"{_TEXT}tracked-changes" and child.find(f".//{_TEXT}deletion") is not None:
+                if (
+                    isinstance(child.tag, str)
+                    and child.tag == f"{_TEXT}tracked-changes"
+                    and child.find(f".//{_TEXT}deletion") is not None
+                ):
                     self._builder.warn("tracked deletions were left out")
                 continue
             self._block(child, in_list)
@@ -89,7 +93,9 @@ class _Text:
     def _paragraph(self, element: Any, in_list: int) -> None:
         text = self._inline(element)
         style = str(element.get(f"{_TEXT}style-name") or "")
-        is_title = style == "Title" or any(up.get(f"{_PRESENTATION}class") == "title" for up in element.iterancestors(f"{_DRAW}frame"))
+        is_title = style == "Title" or any(
+            up.get(f"{_PRESENTATION}class") == "title" for up in element.iterancestors(f"{_DRAW}frame")
+        )
         if is_title and self._page:
             self._builder.append(ElementKind.HEADING, text, 1)
         else:
@@ -124,7 +130,9 @@ class _Text:
             self._notes.append((ElementKind.NOTE, text))
         elif tag == f"{_OFFICE}annotation":
             author = one_line(str(child.findtext(f"{_DC}creator") or "unknown"))
-            self._notes.append((ElementKind.NOTE, f"Comment by {author}: {' '.join(self._inline(one) for one in child.iter(f'{_TEXT}p'))}"))
+            self._notes.append(
+                (ElementKind.NOTE, f"Comment by {author}: {' '.join(self._inline(one) for one in child.iter(f'{_TEXT}p'))}")
+            )
         elif str(child.get(f"{_TEXT}style-name") or "") in self._hidden:
             self._builder.warn("hidden text (invisible to a reader) was left out")
         elif tag in (f"{_DRAW}frame", f"{_DRAW}custom-shape"):
@@ -157,7 +165,9 @@ def _sheet_rows(sheet: Any) -> Iterator[list[object]]:
         for cell in row:
             if cell.tag not in (f"{_TABLE}table-cell", f"{_TABLE}covered-table-cell"):
                 continue
-            text = "\n".join("".join(one.itertext()) for one in cell.iter(f"{_TEXT}p") if _OFFICE + "annotation" != one.getparent().tag)
+            text = "\n".join(
+                "".join(one.itertext()) for one in cell.iter(f"{_TEXT}p") if one.getparent().tag != _OFFICE + "annotation"
+            )
             cells.extend([text] * _repeat(cell, "columns"))
         while cells and not cells[-1]:
             cells.pop()

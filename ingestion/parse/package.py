@@ -40,7 +40,7 @@ class Package:
         try:
             self._zip = zipfile.ZipFile(source.path)
         except _BROKEN as error:
-            raise DataError(f"broken container: {self.name}: {error}") from error
+            raise DataError(f"broken container: {error}") from error
         self._members = {info.filename: info for info in self._zip.infolist()}
         self._lower = {name.lower(): name for name in self._members}
         self._unpacked = 0
@@ -62,23 +62,23 @@ class Package:
         """A part's bytes. Raises DataError where it is missing, encrypted, broken, or a bomb."""
         info = self._members.get(self._lower.get(part.lstrip("/").lower(), ""))
         if info is None:
-            raise DataError(f"broken container: {self.name} lacks {part}")
+            raise DataError(f"broken container: it lacks {part}")
         if info.flag_bits & 0x1:
-            raise DataError(f"{self.name} is encrypted with a password: save a copy without the password")
+            raise DataError("encrypted with a password: save a copy without the password")
         self._unpacked += info.file_size
         if info.file_size > _MAX_PART or self._unpacked > _MAX_TOTAL:
-            raise DataError(f"unpacks to too much: {part} of {self.name} has {info.file_size / 1e6:,.0f} MB")
+            raise DataError(f"unpacks to too much: {part} has {info.file_size / 1e6:,.0f} MB")
         if info.file_size > _FREE and info.file_size > _MAX_RATIO * max(1, info.compress_size):
-            raise DataError(f"zip bomb: {part} of {self.name} unpacks to {info.file_size // max(1, info.compress_size):,} times its size")
+            raise DataError(f"zip bomb: {part} unpacks to {info.file_size // max(1, info.compress_size):,} times its size")
         try:
             with self._zip.open(info) as stream:
                 return stream.read(info.file_size + 1)
         except (*_BROKEN, RuntimeError) as error:
-            raise DataError(f"broken container: {part} of {self.name}: {error}") from error
+            raise DataError(f"broken container: {part}: {error}") from error
 
     def xml(self, part: str) -> Any:
         """The root element of an XML part. Raises DataError where it is not XML."""
-        return read_xml(self.read(part), f"{part} of {self.name}")
+        return read_xml(self.read(part))
 
     def relationships(self, part: str) -> dict[str, Relationship]:
         """What a part refers to, by relationship id; targets are part names."""
@@ -129,22 +129,24 @@ def is_junk_title(title: str) -> bool:
     )
 
 
-def read_xml(data: bytes, name: str) -> Any:
+def read_xml(data: bytes) -> Any:
     """Parse XML without entities, DTDs or network. Raises DataError where it is broken beyond repair or refers to entities."""
     from lxml import etree
 
     def parser(recover: bool) -> Any:
-        return etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, recover=recover, remove_pis=True)
+        return etree.XMLParser(
+            resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, recover=recover, remove_pis=True
+        )
 
     try:
         return etree.fromstring(data, parser(False))
     except (etree.XMLSyntaxError, ValueError) as error:
         if "depth" in str(error) or "amplification" in str(error) or "entity reference loop" in str(error).lower():
-            raise DataError(f"hostile XML: {name}: {error}") from error
+            raise DataError(f"hostile XML: {error}") from error
         try:
             root = etree.fromstring(data, parser(True))
         except (etree.XMLSyntaxError, ValueError):
             root = None
         if root is None:
-            raise DataError(f"broken XML: {name}: {error}") from error
+            raise DataError(f"broken XML: {error}") from error
         return root

@@ -14,7 +14,7 @@ from ingestion.parse.decode import decode
 from ingestion.parse.html_tables import table_rows
 from ingestion.parse.html_visibility import Visibility
 from ingestion.parse.offline import use_offline
-from ingestion.parse.text import TextBuilder, source_name
+from ingestion.parse.text import TextBuilder
 
 _PARTITIONERS = {"application/rtf": "rtf", "text/x-rst": "rst", "text/x-org": "org"}
 _KINDS = {
@@ -28,7 +28,7 @@ _KINDS = {
 }
 
 
-def parse(source: Source, media_type: str, folder: Path) -> Document:
+def parse(source: Source, media_type: str, _folder: Path) -> Document:
     builder = TextBuilder(media_type)
     for element in _partition(source, _PARTITIONERS[media_type]):
         html = getattr(element.metadata, "text_as_html", None)
@@ -54,7 +54,7 @@ def _partition(source: Source, suffix: str) -> list[Any]:
         try:
             return list(partition(filename=str(path), detect_language_per_element=False, languages=[""]))
         except RuntimeError as error:
-            raise DataError(f"pandoc cannot read {source_name(source)}: {' '.join(str(error).split())[:200]}") from error
+            raise DataError(f"pandoc cannot read it: {' '.join(str(error).split())[:200]}") from error
 
 
 def _rows(html: str) -> tuple[list[list[str]], int]:

@@ -13,7 +13,7 @@ from ingestion.parse.package import is_junk_title
 from ingestion.parse.pdf_blocks import PageLines, blocks_of, body_size, boxed_text, drop_furniture, writes_spaces
 from ingestion.parse.pdf_glyphs import PageGlyphs, read_glyphs
 from ingestion.parse.pdf_layout import lines_of
-from ingestion.parse.text import TextBuilder, source_name
+from ingestion.parse.text import TextBuilder
 
 _MAX_PAGES = 20_000
 _MAX_ATTACHMENT = 100_000_000
@@ -25,7 +25,7 @@ def parse(source: Source, media_type: str, folder: Path) -> Document:
     document = _open(source)
     try:
         builder = TextBuilder(media_type)
-        pages = _read_pages(document, builder, source)
+        pages = _read_pages(document, builder)
         if drop_furniture(pages):
             builder.warn("repeated page headers, footers and page numbers were left out")
         body, spaces = body_size(pages), writes_spaces(pages)
@@ -42,26 +42,25 @@ def _open(source: Source) -> Any:
     """The open document. Raises DataError: needs a password, broken, no pages."""
     import pypdfium2
 
-    name = source_name(source)
     try:
         document = pypdfium2.PdfDocument(source.path)
         count = len(document)
     except pypdfium2.PdfiumError as error:
         if "password" in str(error).lower():
-            raise DataError(f"encrypted: {name} opens only with a password: save a copy without the password") from error
+            raise DataError("encrypted: it opens only with a password: save a copy without the password") from error
         if "security" in str(error).lower():
-            raise DataError(f"encrypted: {name} uses an unsupported security handler (a password or certificate is needed)") from error
-        raise DataError(f"broken PDF: {name}: {error}") from error
+            raise DataError("encrypted: it uses an unsupported security handler (a password or certificate is needed)") from error
+        raise DataError(f"broken PDF: {error}") from error
     if not count:
         document.close()
-        raise DataError(f"broken PDF: {name} has no readable pages")
+        raise DataError("broken PDF: it has no readable pages")
     if count > _MAX_PAGES:
         document.close()
-        raise DataError(f"too many pages: {name} has {count:,}, the limit is {_MAX_PAGES:,}")
+        raise DataError(f"too many pages: it has {count:,}, the limit is {_MAX_PAGES:,}")
     return document
 
 
-def _read_pages(document: Any, builder: TextBuilder, source: Source) -> list[PageLines]:
+def _read_pages(document: Any, builder: TextBuilder) -> list[PageLines]:
     import pypdfium2
 
     pages: list[PageLines] = []
@@ -87,7 +86,7 @@ def _read_pages(document: Any, builder: TextBuilder, source: Source) -> list[Pag
     if unmapped:
         builder.warn(f"{unmapped} characters have no Unicode value in the file")
     if broken and not pages:
-        raise DataError(f"broken PDF: none of the pages of {source_name(source)} can be read")
+        raise DataError("broken PDF: none of the pages can be read")
     return pages
 
 

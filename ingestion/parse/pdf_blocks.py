@@ -18,7 +18,10 @@ _MARGIN = 0.13
 _HEADING_RATIO = 1.15
 _MAX_HEADING = 160
 _LIST = re.compile(r"^(?:[•▪‣◦·●○■□➢✓❖–*-]|\(?(?:\d{1,3}|[a-zA-Z]|[ivxIVX]{1,5})[.)])(?:\s|$)")
-_PAGE_LABEL = re.compile(r"^(?:(?:page|seite|página|pagina|p\.|стр\.|第|-|–|—|\|)?\s*(?:#|[ivxlc]+)\s*(?:(?:of|von|de|di|из|/|页|ページ|쪽|-|–|—|\|)\s*#?)?)$", re.I)
+_PAGE_LABEL = re.compile(
+    r"^(?:(?:page|seite|página|pagina|p\.|стр\.|第|-|–|—|\|)?\s*(?:#|[ivxlc]+)\s*(?:(?:of|von|de|di|из|/|页|ページ|쪽|-|–|—|\|)\s*#?)?)$",
+    re.I,
+)
 _NO_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]")
 _HANGUL = re.compile("[\u1100-\u11ff\uac00-\ud7af]")
 _SENTENCE_END = (".", "!", "?", ":", ";", "。", "！", "？", "؟", "।", "…")
@@ -158,7 +161,9 @@ def _is_new_paragraph(block: Block, last: Line, line: Line, height: float) -> bo
 
 def _demote(block: Block, body: float) -> None:
     """A long bold or large passage is a paragraph, a short run of code lines may be a list of numbers."""
-    if block.kind is ElementKind.HEADING and (len(block.lines) > 4 or sum(len(line.text) for line in block.lines) > 2 * _MAX_HEADING):
+    if block.kind is ElementKind.HEADING and (
+        len(block.lines) > 4 or sum(len(line.text) for line in block.lines) > 2 * _MAX_HEADING
+    ):
         block.kind = ElementKind.PARAGRAPH
     if block.kind is ElementKind.HEADING:
         block.level = 1 if block.lines[0].size >= 1.5 * body else 2 if block.lines[0].size >= body * _HEADING_RATIO else 3
@@ -182,7 +187,9 @@ def _aligned(one: Line, other: Line) -> bool:
     pairs = 0
     for cell in other.fragments[1:]:
         pairs += any(
-            abs(cell.x0 - above.x0) < tolerance or abs(cell.x1 - above.x1) < tolerance or abs(cell.x0 + cell.x1 - above.x0 - above.x1) < 2 * tolerance
+            abs(cell.x0 - above.x0) < tolerance
+            or abs(cell.x1 - above.x1) < tolerance
+            or abs(cell.x0 + cell.x1 - above.x0 - above.x1) < 2 * tolerance
             for above in one.fragments[1:]
         )
     return pairs > 0

@@ -98,7 +98,12 @@ class _Reader:
             if not pdfium.FPDFText_GetLooseCharBox(text_page, index, ctypes.byref(rectangle)):
                 continue
             left, top, right, bottom = rectangle.left, rectangle.top, rectangle.right, rectangle.bottom
-            x0, y0, x1, y1 = a * left + c * bottom + e, b * left + d * bottom + f, a * right + c * top + e, b * right + d * top + f
+            x0, y0, x1, y1 = (
+                a * left + c * bottom + e,
+                b * left + d * bottom + f,
+                a * right + c * top + e,
+                b * right + d * top + f,
+            )
             if x0 > x1:
                 x0, x1 = x1, x0
             if y0 > y1:
@@ -130,7 +135,7 @@ class _Reader:
         mono = any(word in name for word in ("mono", "courier", "consol", "typewriter", "cmtt", "menlo", "code"))
         turned = math.degrees(math.atan2(self._transform[1], self._transform[0]))
         raw = pdfium.FPDFText_GetCharAngle(self._text_page, index)
-        angle = int(round((turned - math.degrees(raw)) / 90.0)) * 90 % 360 if raw >= 0 else 0
+        angle = round((turned - math.degrees(raw)) / 90.0) * 90 % 360 if raw >= 0 else 0
         style = Style(round(size, 1), bold, mono, angle, self._why_hidden(text_object, index, size))
         self._last = (key, style)
         return style
@@ -185,13 +190,15 @@ class _Backdrop:
         for index in range(min(5000, pdfium.FPDFPage_CountObjects(page.raw))):
             one = pdfium.FPDFPage_GetObject(page.raw, index)
             kind = pdfium.FPDFPageObj_GetType(one)
-            if kind == pdfium.FPDF_PAGEOBJ_TEXT or kind == pdfium.FPDF_PAGEOBJ_PATH and not _is_coloured(one):
+            if kind == pdfium.FPDF_PAGEOBJ_TEXT or (kind == pdfium.FPDF_PAGEOBJ_PATH and not _is_coloured(one)):
                 continue
             box = _bounds(one)
             if box:
                 self._painted.append(box)
                 if kind in (pdfium.FPDF_PAGEOBJ_IMAGE, pdfium.FPDF_PAGEOBJ_FORM):
-                    pictures += max(0.0, min(box[2], right) - max(box[0], left)) * max(0.0, min(box[3], top) - max(box[1], bottom))
+                    pictures += max(0.0, min(box[2], right) - max(box[0], left)) * max(
+                        0.0, min(box[3], top) - max(box[1], bottom)
+                    )
         self.picture_cover = pictures / area
 
     def covers(self, x: float, y: float) -> bool:

@@ -6,6 +6,7 @@ that span the gutter cut the page into bands, and a gutter counts only between c
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -143,7 +144,7 @@ def _close(run: list[Glyph], found: list[Fragment]) -> None:
         run[0] = run[0]._replace(text="•")
     for place in range(len(run) - 1):
         one, following = run[place], run[place + 1]
-        # the ligature lam-alef is one glyph; pdfium turns right-to-left text round character by character, and so splits it wrongly
+        # the ligature lam-alef is one glyph; pdfium turns right-to-left text round by characters, and so splits it wrongly
         if one.text in "اأإآ" and following.text == "ل" and one[1:5] == following[1:5]:
             run[place], run[place + 1] = following, one
     found.append(Fragment(run, len(found), 0.0, 0.0, 0.0, 0.0, spaced))
@@ -209,7 +210,7 @@ def _gutter(fragments: list[Fragment]) -> float | None:
     left, right = min(one.x0 for one in fragments), max(one.x1 for one in fragments)
     edges = sorted({round(one.x1, 1) for one in fragments} | {round(one.x0, 1) for one in fragments})
     best: tuple[float, float] | None = None
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         x = (start + end) / 2
         if end - start < _MIN_GUTTER / 2 or not left + 0.15 * (right - left) < x < right - 0.15 * (right - left):
             continue
@@ -244,7 +245,7 @@ def _in_rows(fragments: list[Fragment]) -> list[Fragment]:
     """The content stream's own order where it runs down the page, else row by row."""
     ordered = sorted(fragments, key=lambda one: one.order)
     height = median(one.y1 - one.y0 for one in ordered)
-    jumps = sum(following.middle < one.middle - height for one, following in zip(ordered, ordered[1:], strict=False))
+    jumps = sum(following.middle < one.middle - height for one, following in itertools.pairwise(ordered))
     if jumps <= max(1, _MAX_JUMPS * len(ordered)) and not _starts_late(ordered, height):
         return ordered
     rows: list[list[Fragment]] = []

@@ -13,7 +13,7 @@ _PARAGRAPH = re.compile(r"(?:[^\n]*\S[^\n]*(?:\n|$))+")
 _BULLET = re.compile(r"\s*(?:[-*+•▪‣◦·–]|\(?\d{1,3}[.)]|\(?[a-z][.)])\s+\S")
 
 
-def parse(source: Source, media_type: str, folder: Path) -> Document:
+def parse(source: Source, media_type: str, _folder: Path) -> Document:
     builder = TextBuilder.over(decode(source.path.read_bytes())[0], media_type)
     mark_paragraphs(builder, 0, len(builder.raw))
     return builder.build("", source)

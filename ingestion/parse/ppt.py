@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ckllm.contracts import Document, ElementKind, Source
 from ckllm.errors import DataError
-from ingestion.parse.text import TextBuilder, source_name
+from ingestion.parse.text import TextBuilder
 
 _CURRENT_USER_ENCRYPTED = 0xF3D1C4DF
 _DOCUMENT, _SLIDE, _NOTES, _LIST, _SLIDE_PERSIST = 1000, 1006, 1008, 4080, 1011
@@ -40,16 +40,15 @@ class _Slide:
     """Kind and text of its placeholders, kept in the document's outline."""
 
 
-def parse(source: Source, media_type: str, folder: Path) -> Document:
+def parse(source: Source, media_type: str, _folder: Path) -> Document:
     import olefile
 
-    name = source_name(source)
     with olefile.OleFileIO(source.path) as container:
         stream = container.openstream("PowerPoint Document").read()
         user = container.openstream("Current User").read() if container.exists("Current User") else b""
         encrypted = container.exists("EncryptedSummary") or container.exists("EncryptedSummaryInformation")
-    if encrypted or len(user) >= 16 and struct.unpack_from("<I", user, 12)[0] == _CURRENT_USER_ENCRYPTED:
-        raise DataError(f"{name} is encrypted with a password: save a copy without the password")
+    if encrypted or (len(user) >= 16 and struct.unpack_from("<I", user, 12)[0] == _CURRENT_USER_ENCRYPTED):
+        raise DataError("encrypted with a password: save a copy without the password")
     builder = TextBuilder(media_type)
     try:
         _add_slides(builder, stream, struct.unpack_from("<I", user, 16)[0])
@@ -57,7 +56,7 @@ def parse(source: Source, media_type: str, folder: Path) -> Document:
         if not builder.empty:
             builder.warn("the file is damaged: the text may not be complete")
         else:
-            raise DataError(f"broken presentation: {name}: {error}") from error
+            raise DataError(f"broken presentation: {error}") from error
     return builder.build("", source)
 
 

@@ -11,7 +11,7 @@ from ckllm.contracts import Document, ElementKind, Source
 from ckllm.errors import DataError
 from ingestion.parse.drawing import chart_texts, diagram_texts
 from ingestion.parse.package import Package, is_junk_title, read_xml
-from ingestion.parse.text import TextBuilder, one_line, source_name
+from ingestion.parse.text import TextBuilder, one_line
 
 _A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
 _P = "{http://schemas.openxmlformats.org/presentationml/2006/main}"
@@ -23,7 +23,7 @@ _MAX_DEPTH = 20
 _FURNITURE = frozenset({"SLIDE_NUMBER", "DATE"})
 
 
-def parse(source: Source, media_type: str, folder: Path) -> Document:
+def parse(source: Source, media_type: str, _folder: Path) -> Document:
     import pptx
 
     _check(source)
@@ -31,7 +31,7 @@ def parse(source: Source, media_type: str, folder: Path) -> Document:
     try:
         presentation = pptx.Presentation(str(source.path))
     except (KeyError, ValueError, AttributeError, zipfile.BadZipFile, pptx.exc.PackageNotFoundError) as error:
-        raise DataError(f"broken presentation: {source_name(source)}: {error}") from error
+        raise DataError(f"broken presentation: {error}") from error
     width, height = (presentation.slide_width or 0) / _EMU_PER_POINT, (presentation.slide_height or 0) / _EMU_PER_POINT
     authors = _authors(presentation)
     for number, slide in enumerate(presentation.slides, start=1):
@@ -72,12 +72,16 @@ class _Slide:
             for inner in shape.shapes:
                 self._shape(inner, False, depth + 1)
             return
-        if shape.is_placeholder and shape.placeholder_format.type is not None and shape.placeholder_format.type.name in _FURNITURE:
+        if (
+            shape.is_placeholder
+            and shape.placeholder_format.type is not None
+            and shape.placeholder_format.type.name in _FURNITURE
+        ):
             return
         if getattr(shape, "has_table", False) and shape.has_table:
             self._table(shape.table)
         elif getattr(shape, "has_chart", False) and shape.has_chart:
-            lines = chart_texts(read_xml(shape.chart.part.blob, "chart"))
+            lines = chart_texts(read_xml(shape.chart.part.blob))
             self._builder.append(ElementKind.PARAGRAPH, "\n".join(lines))
         elif shape.element.tag == f"{_P}graphicFrame":
             self._diagram(shape)
@@ -99,7 +103,10 @@ class _Slide:
     def _table(self, table: Any) -> None:
         rows = []
         for row in table.rows:
-            cells = ["" if cell.is_spanned else " ".join(one_line(text) for text, _ in _paragraphs(cell._tc.txBody)) for cell in row.cells]
+            cells = [
+                "" if cell.is_spanned else " ".join(one_line(text) for text, _ in _paragraphs(cell._tc.txBody))
+                for cell in row.cells
+            ]
             rows.append(cells)
         self._builder.table(rows)
 
@@ -108,12 +115,14 @@ class _Slide:
             relationship = str(reference.get(f"{_R}dm"))
             if relationship in self._slide.part.rels:
                 part = self._slide.part.related_part(relationship)
-                self._builder.append(ElementKind.PARAGRAPH, "\n".join(diagram_texts(read_xml(part.blob, "diagram"))))
+                self._builder.append(ElementKind.PARAGRAPH, "\n".join(diagram_texts(read_xml(part.blob))))
 
     def _description(self, shape: Any) -> None:
         properties = next(iter(shape.element.iter(f"{_P}cNvPr")), None)
         words = one_line(str(properties.get("descr") or "")) if properties is not None else ""
-        if len(words.split()) >= _MIN_ALT_WORDS or (words and shape.element.tag == f"{_P}pic" and " " not in words and len(words) > 20):
+        if len(words.split()) >= _MIN_ALT_WORDS or (
+            words and shape.element.tag == f"{_P}pic" and " " not in words and len(words) > 20
+        ):
             self._builder.append(ElementKind.CAPTION, words)
 
     def _notes(self) -> None:
@@ -124,7 +133,7 @@ class _Slide:
         for relationship in self._slide.part.rels.values():
             if relationship.is_external or not relationship.reltype.endswith("/comments"):
                 continue
-            root = read_xml(relationship.target_part.blob, "comments")
+            root = read_xml(relationship.target_part.blob)
             for comment in root.iter():
                 if isinstance(comment.tag, str) and comment.tag.endswith(("}cm", "}reply")):
                     self._comment(comment)
@@ -142,12 +151,11 @@ class _Slide:
 def _paragraphs(body: Any) -> Iterator[tuple[str, bool]]:
     """Text of each paragraph, and whether a bullet or number stands before it (or it is indented as under one)."""
     for paragraph in body.iter(f"{_A}p"):
-        parts = []
-        for piece in paragraph.iter(f"{_A}t", f"{_A}br", f"{{{_M}}}t"):
-            parts.append("\n" if piece.tag == f"{_A}br" else piece.text or "")
+        pieces = paragraph.iter(f"{_A}t", f"{_A}br", f"{{{_M}}}t")
+        text = "".join("\n" if piece.tag == f"{_A}br" else piece.text or "" for piece in pieces)
         properties = paragraph.find(f"{_A}pPr")
         bulleted = properties is None or properties.find(f"{_A}buNone") is None
-        yield "".join(parts), bulleted
+        yield text, bulleted
 
 
 _M = "http://schemas.openxmlformats.org/officeDocument/2006/math"
@@ -169,7 +177,7 @@ def _authors(presentation: Any) -> dict[str, str]:
     found: dict[str, str] = {}
     for relationship in presentation.part.rels.values():
         if not relationship.is_external and relationship.reltype.endswith(("/commentAuthors", "/authors")):
-            for author in read_xml(relationship.target_part.blob, "authors"):
+            for author in read_xml(relationship.target_part.blob):
                 if isinstance(author.tag, str):
                     found[str(author.get("id"))] = str(author.get("name") or "unknown")
     return found

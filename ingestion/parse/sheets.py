@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
@@ -33,9 +33,9 @@ def cell_text(value: object) -> str:
         return "TRUE" if value else "FALSE"
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(round(value, 10))
-    if isinstance(value, datetime.datetime):
-        return value.date().isoformat() if value.time() == datetime.time() else value.isoformat(" ", "minutes")
-    if isinstance(value, (datetime.date, datetime.time)):
+    if isinstance(value, dt.datetime):
+        return value.date().isoformat() if value.time() == dt.time() else value.isoformat(" ", "minutes")
+    if isinstance(value, (dt.date, dt.time)):
         return value.isoformat()
     return one_line(str(value))
 
@@ -44,7 +44,9 @@ def _add_block(builder: TextBuilder, rows: list[list[str]]) -> None:
     """Side by side tables are told apart by empty columns; lines of one cell above a table are its title."""
     for part in _side_by_side(rows):
         first = 0
-        while first < len(part) and sum(map(bool, part[first])) == 1 and max((sum(map(bool, row)) for row in part), default=0) > 1:
+        while (
+            first < len(part) and sum(map(bool, part[first])) == 1 and max((sum(map(bool, row)) for row in part), default=0) > 1
+        ):
             builder.append(ElementKind.PARAGRAPH, "".join(part[first]))
             first += 1
         if max((sum(map(bool, row)) for row in part[first:]), default=0) <= 1 and len(part) - first <= 2:

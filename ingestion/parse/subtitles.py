@@ -16,7 +16,7 @@ _TAG = re.compile(r"</?[^>\n]*>")
 _CUES_PER_PARAGRAPH = 12
 
 
-def parse(source: Source, media_type: str, folder: Path) -> Document:
+def parse(source: Source, media_type: str, _folder: Path) -> Document:
     builder = TextBuilder(media_type)
     text = decode(source.path.read_bytes())[0].replace("\r\n", "\n").replace("\r", "\n")
     title = re.match(r"WEBVTT[ \t]+(?:-[ \t]*)?([^\n]+)", text)

@@ -135,7 +135,9 @@ class TextBuilder:
         self._put(scrub(text), boxes)
         header = text[: row_starts[1]].rstrip("\n") if len(row_starts) > 1 else ""
         rows = tuple(start + row for row in row_starts)
-        self._elements.append(Element(ElementKind.TABLE, start, self._length, page=self._current_page(), header=header, rows=rows))
+        self._elements.append(
+            Element(ElementKind.TABLE, start, self._length, page=self._current_page(), header=header, rows=rows)
+        )
 
     def _separate(self, kind: ElementKind) -> int:
         if self._elements:
@@ -199,7 +201,7 @@ class TextBuilder:
         """
         if not self._elements:
             why = f" ({'; '.join(self.warnings)})" if self.warnings else ""
-            raise DataError(f"no text: {source_name(source)} holds nothing to index{why}")
+            raise DataError(f"no text: it holds nothing to index{why}")
         text = self._raw if self._raw is not None else "".join(self._parts)
         return Document(
             title=self._title(title, text) or source_name(source),

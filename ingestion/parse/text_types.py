@@ -6,24 +6,28 @@ import re
 
 SUFFIXES = {
     ".txt": "text/plain", ".text": "text/plain", ".log": "text/plain",
-    ".md": "text/markdown", ".markdown": "text/markdown", ".mdx": "text/markdown", ".qmd": "text/markdown", ".rmd": "text/markdown",
+    ".md": "text/markdown", ".markdown": "text/markdown", ".mdx": "text/markdown",
+    ".qmd": "text/markdown", ".rmd": "text/markdown",
     ".adoc": "text/asciidoc", ".asciidoc": "text/asciidoc", ".asc": "text/asciidoc",
     ".rst": "text/x-rst", ".rest": "text/x-rst", ".org": "text/x-org",
     ".html": "text/html", ".htm": "text/html", ".xhtml": "text/html", ".mhtml": "message/rfc822", ".mht": "message/rfc822",
     ".csv": "text/csv", ".tsv": "text/tab-separated-values", ".tab": "text/tab-separated-values",
     ".json": "application/json", ".geojson": "application/json", ".webmanifest": "application/json",
     ".jsonl": "application/jsonl", ".ndjson": "application/jsonl", ".ipynb": "application/x-ipynb+json",
-    ".xml": "application/xml", ".nxml": "application/xml", ".svg": "application/xml", ".rss": "application/xml", ".atom": "application/xml",
+    ".xml": "application/xml", ".nxml": "application/xml", ".svg": "application/xml",
+    ".rss": "application/xml", ".atom": "application/xml",
     ".vtt": "text/vtt", ".srt": "application/x-subrip",
     ".eml": "message/rfc822",
 }  # fmt: skip
 
 CODE_SUFFIXES = {
-    ".py": "python", ".pyi": "python", ".js": "js", ".mjs": "js", ".cjs": "js", ".jsx": "js", ".ts": "ts", ".tsx": "ts", ".java": "java",
+    ".py": "python", ".pyi": "python", ".js": "js", ".mjs": "js", ".cjs": "js",
+    ".jsx": "js", ".ts": "ts", ".tsx": "ts", ".java": "java",
     ".kt": "kotlin", ".kts": "kotlin", ".scala": "scala", ".swift": "swift", ".go": "go", ".rs": "rust", ".c": "c", ".h": "c",
     ".cc": "cpp", ".cpp": "cpp", ".cxx": "cpp", ".hpp": "cpp", ".hh": "cpp", ".cs": "csharp", ".php": "php", ".rb": "ruby",
     ".lua": "lua", ".pl": "perl", ".pm": "perl", ".r": "r", ".jl": "julia", ".hs": "haskell", ".ml": "ocaml", ".ex": "elixir",
-    ".exs": "elixir", ".erl": "erlang", ".clj": "clojure", ".sh": "shell", ".bash": "shell", ".zsh": "shell", ".ps1": "powershell",
+    ".exs": "elixir", ".erl": "erlang", ".clj": "clojure", ".sh": "shell",
+    ".bash": "shell", ".zsh": "shell", ".ps1": "powershell",
     ".sql": "sql", ".sol": "sol", ".proto": "proto", ".m": "matlab", ".dart": "dart", ".groovy": "groovy", ".cob": "cobol",
     ".f90": "fortran", ".f": "fortran", ".pas": "pascal", ".v": "verilog", ".vhd": "vhdl", ".css": "css", ".scss": "css",
     ".tf": "terraform", ".vue": "js", ".svelte": "js", ".zig": "zig", ".nim": "nim",
@@ -36,7 +40,22 @@ TYPES_WITH_BLOBS = _MARK_UP
 _HTML = re.compile(r"<(?:!doctype\s+html|html|head|body)\b", re.I)
 _MAIL_HEADER = re.compile(r"^([A-Za-z][A-Za-z0-9-]{1,40}):(?:[ \t]|$)", re.M)
 _MAIL_NAMES = frozenset(
-    "from to cc date subject message-id mime-version received return-path delivered-to reply-to content-type x-mailer sender".split()
+    [
+        "from",
+        "to",
+        "cc",
+        "date",
+        "subject",
+        "message-id",
+        "mime-version",
+        "received",
+        "return-path",
+        "delivered-to",
+        "reply-to",
+        "content-type",
+        "x-mailer",
+        "sender",
+    ]
 )
 
 
@@ -69,7 +88,7 @@ def _by_content(text: str, suffix: str) -> str:
     start = text.lstrip("\ufeff \t\r\n\f")[:4096]
     if start.startswith("WEBVTT"):
         return "text/vtt"
-    if start.startswith("<?xml") or start[:1] == "<" and suffix in (".xml", ".nxml", ".svg", ".xhtml"):
+    if start.startswith("<?xml") or (start[:1] == "<" and suffix in (".xml", ".nxml", ".svg", ".xhtml")):
         return "text/html" if _root_is_html(start) else "application/xml"
     if start[:1] == "<" and _HTML.match(_without_comments(start)):
         return "text/html"

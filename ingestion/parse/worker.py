@@ -28,7 +28,6 @@ import psutil
 
 from ckllm.contracts import Document, Source
 from ckllm.errors import DataError
-from ingestion.parse.text import source_name
 
 _POLL_S = 0.1
 _RECYCLE_MB = 700
@@ -121,7 +120,7 @@ class Limits:
 def _settle(future: Future[Document], task: Task, worker: _Worker, closed: threading.Event) -> None:
     try:
         if closed.is_set():
-            raise DataError(f"not parsed, the run was ended: {source_name(task.source)}")
+            raise DataError("not parsed, the run was ended")
         future.set_result(worker.parse(task))
     except BaseException as error:  # noqa: BLE001 - whatever happens belongs to the one who waits for the future
         future.set_exception(error)
@@ -138,16 +137,15 @@ class _Worker:
 
     def parse(self, task: Task) -> Document:
         process = self._started()
-        name = source_name(task.source)
         try:
             _send(process.stdin.fileno(), pickle.dumps(task))  # type: ignore[union-attr]
-            answer = self._wait(process, name)
+            answer = self._wait(process)
         except OSError:
             answer = None
         if answer is None:
             ending = _how_it_ended(process)
             self.stop()
-            raise DataError(f"the parser crashed{ending}: {name} (is the file damaged?)")
+            raise DataError(f"the parser crashed{ending} (is the file damaged?)")
         self._parsed += 1
         result = pickle.loads(answer)  # noqa: S301 - our own process wrote it
         if self._parsed >= _RECYCLE_FILES or _memory_mb(process.pid) > _RECYCLE_MB:
@@ -164,7 +162,7 @@ class _Worker:
             self._parsed = 0
         return self._process
 
-    def _wait(self, process: subprocess.Popen[bytes], name: str) -> bytes | None:
+    def _wait(self, process: subprocess.Popen[bytes]) -> bytes | None:
         """The answer's bytes, None where the process ended without one. Raises DataError past a limit."""
         stream = process.stdout
         assert stream is not None
@@ -183,19 +181,19 @@ class _Worker:
                 if len(buffer) >= wanted > _LENGTH.size:
                     return bytes(buffer[_LENGTH.size :])
                 continue
-            self._check_limits(process, name, end)
+            self._check_limits(process, end)
 
-    def _check_limits(self, process: subprocess.Popen[bytes], name: str, end: float) -> None:
+    def _check_limits(self, process: subprocess.Popen[bytes], end: float) -> None:
         if self._closed.is_set():
             self.stop()
-            raise DataError(f"not parsed, the run was ended: {name}")
+            raise DataError("not parsed, the run was ended")
         if time.monotonic() >= end:
             self.stop()
-            raise DataError(f"parsing took more than {self._limits.timeout_s:g} s and was stopped: {name} (ingest.parse_timeout_s)")
+            raise DataError(f"parsing took more than {self._limits.timeout_s:g} s and was stopped (ingest.parse_timeout_s)")
         if _memory_mb(process.pid) > self._limits.memory_mb:
             self.stop()
             raise DataError(
-                f"parsing took more than {self._limits.memory_mb:,} MB of memory and was stopped: {name} (ingest.parse_memory_mb)"
+                f"parsing took more than {self._limits.memory_mb:,} MB of memory and was stopped (ingest.parse_memory_mb)"
             )
 
     def stop(self) -> None:
@@ -234,10 +232,21 @@ def _memory_mb(pid: int) -> float:
 
 def _start(memory_mb: int) -> subprocess.Popen[bytes]:
     root = str(Path(__file__).resolve().parents[2])
-    program = f"import sys; sys.path.insert(0, {root!r}); from ingestion.parse.child import serve; serve({os.getpid()}, {memory_mb})"
+    program = (
+        f"import sys; sys.path.insert(0, {root!r}); from ingestion.parse.child import serve; serve({os.getpid()}, {memory_mb})"
+    )
     # the worker reads files from strangers: it gets no keys, and no more threads than the one it is given
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("CKLLM_") and "KEY" not in key and "TOKEN" not in key}
-    environment |= {"OMP_NUM_THREADS": "1", "OMP_THREAD_LIMIT": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith("CKLLM_") and "KEY" not in key and "TOKEN" not in key
+    }
+    environment |= {
+        "OMP_NUM_THREADS": "1",
+        "OMP_THREAD_LIMIT": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
     return subprocess.Popen(
         [sys.executable, "-c", program],
         stdin=subprocess.PIPE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,21 +11,20 @@ from typing import Any
 from ckllm.contracts import Document, Source
 from ckllm.errors import DataError
 from ingestion.parse.sheets import add_sheet
-from ingestion.parse.text import TextBuilder, source_name
+from ingestion.parse.text import TextBuilder
 
 
-def parse(source: Source, media_type: str, folder: Path) -> Document:
+def parse(source: Source, media_type: str, _folder: Path) -> Document:
     import xlrd
 
-    name = source_name(source)
     try:
         workbook = xlrd.open_workbook(str(source.path), logfile=io.StringIO())
     except xlrd.XLRDError as error:
         if "encrypted" in str(error).lower():
-            raise DataError(f"{name} is encrypted with a password: save a copy without the password") from error
-        raise DataError(f"broken workbook: {name}: {error}") from error
+            raise DataError("encrypted with a password: save a copy without the password") from error
+        raise DataError(f"broken workbook: {error}") from error
     except (AssertionError, IndexError, KeyError, ValueError, TypeError, UnicodeDecodeError, EOFError) as error:
-        raise DataError(f"broken workbook: {name}: {type(error).__name__}: {error}") from error
+        raise DataError(f"broken workbook: {type(error).__name__}: {error}") from error
     builder = TextBuilder(media_type)
     for number, sheet in enumerate(workbook.sheets(), start=1):
         if sheet.visibility and any(not other.visibility for other in workbook.sheets()):
@@ -45,7 +44,7 @@ def _value(cell: Any, datemode: int) -> object:
 
     if cell.ctype == xlrd.XL_CELL_DATE:
         try:
-            value: datetime.datetime = xlrd.xldate_as_datetime(cell.value, datemode)
+            value: dt.datetime = xlrd.xldate_as_datetime(cell.value, datemode)
         except (ValueError, OverflowError):
             return cell.value
         return value.time() if cell.value < 1 else value

@@ -12,7 +12,7 @@ from ckllm.errors import DataError
 from ingestion.parse.drawing import chart_texts
 from ingestion.parse.package import Package
 from ingestion.parse.sheets import add_sheet
-from ingestion.parse.text import TextBuilder, one_line, source_name
+from ingestion.parse.text import TextBuilder, one_line
 
 _LARGE = 40_000_000
 _MAX_EMPTY = 10_000
@@ -20,7 +20,7 @@ _A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
 _BROKEN = (KeyError, ValueError, TypeError, AttributeError, IndexError, zipfile.BadZipFile, EOFError, OSError)
 
 
-def parse(source: Source, media_type: str, folder: Path) -> Document:
+def parse(source: Source, media_type: str, _folder: Path) -> Document:
     builder = TextBuilder(media_type)
     with Package(source) as package:
         large = sum(len(package.read(part)) for part in package.parts if part.endswith(".xml")) > _LARGE
@@ -38,7 +38,7 @@ def _add_sheets(builder: TextBuilder, source: Source, large: bool) -> None:
         # large workbooks are streamed: openpyxl's full model takes some fifty times the file's size
         workbook = openpyxl.load_workbook(source.path, data_only=True, read_only=large, keep_links=False)
     except _BROKEN as error:
-        raise DataError(f"broken workbook: {source_name(source)}: {' '.join(str(error).split())[:200]}") from error
+        raise DataError(f"broken workbook: {' '.join(str(error).split())[:200]}") from error
     for number, sheet in enumerate(workbook.worksheets, start=1):
         if sheet.sheet_state != "visible":
             builder.warn("hidden sheets were left out")

@@ -1,4 +1,4 @@
-"""XML of any vocabulary: articles (JATS, DocBook, TEI, patents) by their sections, titles and paragraphs, records by their fields.
+"""XML of any vocabulary: articles (JATS, DocBook, TEI, patents) by sections, titles and paragraphs, records by their fields.
 
 Entities are not expanded beyond the five of XML, no DTD is loaded, nothing outside the file is read.
 """
@@ -14,23 +14,44 @@ from ckllm.contracts import Document, ElementKind, Source
 from ckllm.errors import DataError
 from ingestion.parse.decode import decode
 from ingestion.parse.package import read_xml
-from ingestion.parse.text import TextBuilder, one_line, source_name
+from ingestion.parse.text import TextBuilder, one_line
 
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 _ENCODING = re.compile(rb"""<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9_.:-]+)""")
 _HTML_ENTITY = re.compile(r"&([A-Za-z][A-Za-z0-9]{1,31});")
 _DOCTYPE = re.compile(r"<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>", re.S)
-_TITLES = frozenset("title article-title invention-title heading head subtitle trans-title chapter-title".split())
-_PARAGRAPHS = frozenset("p para simpara abstract li item list-item term def dd dt note caption blockquote quote verse l claim-text".split())
+_TITLES = frozenset(["title", "article-title", "invention-title", "heading", "head", "subtitle", "trans-title", "chapter-title"])
+_PARAGRAPHS = frozenset(
+    [
+        "p",
+        "para",
+        "simpara",
+        "abstract",
+        "li",
+        "item",
+        "list-item",
+        "term",
+        "def",
+        "dd",
+        "dt",
+        "note",
+        "caption",
+        "blockquote",
+        "quote",
+        "verse",
+        "l",
+        "claim-text",
+    ]
+)
 _ROWS = frozenset({"tr", "row", "table-row"})
 _CELLS = frozenset({"td", "th", "entry", "cell", "entrytbl", "table-cell"})
-_SKIPPED = frozenset("script style object-id mml:annotation annotation".split())
+_SKIPPED = frozenset(["script", "style", "object-id", "mml:annotation", "annotation"])
 _MAX_DEPTH = 200
 
 
-def parse(source: Source, media_type: str, folder: Path) -> Document:
+def parse(source: Source, media_type: str, _folder: Path) -> Document:
     data = source.path.read_bytes()
-    root = _root(data, source)
+    root = _root(data)
     builder = TextBuilder(media_type)
     _Walk(builder).add(root, 1)
     if builder.empty:
@@ -38,19 +59,18 @@ def parse(source: Source, media_type: str, folder: Path) -> Document:
     return builder.build(_title(root), source, str(root.get("{http://www.w3.org/XML/1998/namespace}lang") or ""))
 
 
-def _root(data: bytes, source: Source) -> Any:
+def _root(data: bytes) -> Any:
     """The root element. Declared entities are not expanded: a document type is cut out before parsing."""
-    name = source_name(source)
     declared = _ENCODING.search(data[:300])
     text, _ = decode(data, declared[1].decode("ascii") if declared else "")
     text = _DECLARATION.sub("", text.replace("\x00", ""), count=1)
     if "<!ENTITY" in text:
         if re.search(r"<!ENTITY[^>]*\b(?:SYSTEM|PUBLIC)\b", text):
-            raise DataError(f"hostile XML: {name} declares external entities, which are not read")
+            raise DataError("hostile XML: it declares external entities, which are not read")
         if len(re.findall(r"<!ENTITY", text)) > 1 and re.search(r"<!ENTITY[^>]*[\"'][^\"']*&\w+;[^\"']*&\w+;", text):
-            raise DataError(f"hostile XML: {name} declares entities made of entities")
+            raise DataError("hostile XML: it declares entities made of entities")
     text = _HTML_ENTITY.sub(_character, _DOCTYPE.sub("", text, count=1))
-    return read_xml(text.encode("utf-8", "replace"), name)
+    return read_xml(text.encode("utf-8", "replace"))
 
 
 def _character(match: re.Match[str]) -> str:
@@ -125,7 +145,7 @@ class _Walk:
                 if _local(caption) in ("title", "caption"):
                     self._builder.append(ElementKind.CAPTION, _text(caption))
             self._builder.table([[_text(cell) for cell in row if _local(cell) in _CELLS] for row in rows])
-        elif name in _PARAGRAPHS and not _holds_blocks(element) or _has_own_text(element):
+        elif (name in _PARAGRAPHS and not _holds_blocks(element)) or _has_own_text(element):
             in_list = name in ("li", "item", "list-item", "dd", "dt")
             self._builder.append(ElementKind.LIST_ITEM if in_list else ElementKind.PARAGRAPH, _text(element))
         else:
