@@ -1,6 +1,6 @@
 """Milvus Lite's BM25 scorer over arrays instead of Python lists: the same scores, several times as fast.
 
-Lite 3.2 keeps a posting list as a list of tuples and scores it tuple by tuple: 20,000 chunks take it a tenth of a second a question.
+Lite 3.2 keeps a posting list as a list of tuples and scores it tuple by tuple: a tenth of a second a question at 20,000 chunks.
 This class takes its place in the engine (:func:`install`): same inputs, same outputs, same formula (Robertson and Zaragoza, "The
 probabilistic relevance framework", 2009, with the IDF of Lucene). The conformance tests compare it with an exact reference.
 """
