@@ -10,9 +10,12 @@ import hashlib
 import ipaddress
 import socket
 import ssl
+import threading
 import time
 import urllib.robotparser
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from pathlib import Path, PurePosixPath
@@ -108,6 +111,16 @@ class Fetcher:
 
     def fetch(self, url: str) -> Source:
         """The document at `url`; its uri is the address asked for, whatever it redirects to. Raises DataError with the reason."""
+        fetched: Future[Source] = Future()
+        # a server can drip a header byte by byte below every timeout of a single read; the thread is left to itself then
+        thread = threading.Thread(target=_settle, args=(fetched, lambda: self._fetch(url)), name="fetch", daemon=True)
+        thread.start()
+        try:
+            return fetched.result(self._total_s)
+        except FutureTimeoutError:
+            raise _too_slow(self._total_s) from None
+
+    def _fetch(self, url: str) -> Source:
         deadline = time.monotonic() + self._total_s
         with self._response(url, deadline, ask_robots=True) as response:
             if response.status_code != httpx.codes.OK:
@@ -127,7 +140,8 @@ class Fetcher:
             parsed = _checked_url(url)
             if ask_robots:
                 self._ask_robots(parsed, deadline)
-            _left(deadline)
+            if time.monotonic() > deadline:
+                raise _too_slow(self._total_s)
             try:
                 with self._client.stream("GET", parsed) as response:
                     if not response.has_redirect_location:
@@ -143,11 +157,12 @@ class Fetcher:
     def _save(self, response: httpx.Response, path: Path, deadline: float) -> tuple[int, str]:
         digest, size = hashlib.sha256(), 0
         with path.open("wb") as file:
-            for piece in response.iter_bytes(1 << 16):
+            for piece in response.iter_bytes():
                 size += len(piece)
                 if size > self._max_bytes:
                     raise DataError(f"larger than {self._max_bytes / 1e6:,.0f} MB (ingest.max_file_mb)")
-                _left(deadline)
+                if time.monotonic() > deadline:
+                    raise _too_slow(self._total_s)
                 digest.update(piece)
                 file.write(piece)
         if not size:
@@ -171,7 +186,7 @@ class Fetcher:
             lines: list[str] = []
             if status == httpx.codes.OK:
                 body = b""
-                for piece in response.iter_bytes(1 << 16):
+                for piece in response.iter_bytes():
                     body += piece
                     if len(body) > _ROBOTS_BYTES:
                         break
@@ -192,9 +207,15 @@ def _checked_url(url: str) -> httpx.URL:
     return parsed
 
 
-def _left(deadline: float) -> None:
-    if time.monotonic() > deadline:
-        raise DataError(f"not done within {TOTAL_S:g} s")
+def _too_slow(seconds: float) -> DataError:
+    return DataError(f"not done within {seconds:g} s")
+
+
+def _settle(future: Future[Source], call: Callable[[], Source]) -> None:
+    try:
+        future.set_result(call())
+    except BaseException as error:  # noqa: BLE001 - it is raised to the one who waits
+        future.set_exception(error)
 
 
 def _modified(response: httpx.Response) -> float | None:

@@ -10,7 +10,7 @@ from typing import Generic, Self, TypeVar
 
 T = TypeVar("T")
 _JOIN_S = 0.05
-_POLL_S = 0.2
+_POLL_S = 0.05
 
 
 class _End:

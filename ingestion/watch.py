@@ -32,7 +32,7 @@ LONGEST_WAIT_S = 30.0
 _IGNORED = frozenset({"opened", "closed_no_write"})
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Changes:
     """What the observer's thread tells the one that ingests."""
 

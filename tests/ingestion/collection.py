@@ -14,7 +14,8 @@ from ckllm.embedding.base import Embedder
 from ckllm.embedding.hashing import HashingEmbedder
 from ckllm.store.base import IndexDescription, VectorStore
 from ckllm.store.catalogue import Catalogue, CollectionRow
-from tests.ingestion.fakes import DictStore, Fuse, Fused
+from ckllm.store.memory import MemoryStore
+from tests.ingestion.fakes import Fuse, Fused
 
 Span = tuple[str, int, int, str]
 
@@ -39,7 +40,9 @@ class Collection:
         if row is None:
             index = IndexDescription(f"index_{digest(self.collection, size=4)}", self.embedder.name, self.embedder.dimension)
             self.store.create(index)
-            self.catalogue.create_collection(CollectionRow(self.collection, index.name, index.embedder, index.dimension, time.time()))
+            self.catalogue.create_collection(
+                CollectionRow(self.collection, index.name, index.embedder, index.dimension, time.time())
+            )
             return index
         return IndexDescription(row.index, row.embedder, row.dimension)
 
@@ -81,7 +84,7 @@ class Collection:
 
 def collection_in(home: Path, store: VectorStore | None = None, name: str = "main") -> Collection:
     home.mkdir(parents=True, exist_ok=True)
-    return Collection(home, Catalogue(f"sqlite:///{home / 'catalogue.db'}"), store or DictStore(), HashingEmbedder(64), name)
+    return Collection(home, Catalogue(f"sqlite:///{home / 'catalogue.db'}"), store or MemoryStore(), HashingEmbedder(64), name)
 
 
 def write(folder: Path, files: dict[str, str]) -> list[Path]:

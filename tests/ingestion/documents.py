@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import strategies as st
 
 from ckllm.contracts import Document, Element, ElementKind, PageSpan
@@ -33,7 +35,7 @@ def documents(draw: st.DrawFn) -> Document:
     text = draw(texts())
     cuts = sorted(draw(st.sets(st.integers(0, len(text)), max_size=16)))
     elements = []
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in itertools.pairwise(cuts):
         kind = draw(KINDS)
         if draw(st.integers(0, 4)) == 0:
             continue  # a gap

@@ -1,72 +1,17 @@
-"""Typed stand-ins: a store in a dictionary, parsers in this process, and a power cut at a chosen step."""
+"""Typed stand-ins: parsers in this process, and a power cut at a chosen step."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ckllm.contracts import Document, Hit, Source
-from ckllm.embedding.base import Vectors
+from ckllm.contracts import Document, Source
 from ckllm.errors import DataError
-from ckllm.store.base import ChunkRecord, Filter, IndexDescription
 from ingestion.parse.detect import detect
 from ingestion.parse.formats import parse
-
-
-class DictStore:
-    """Chunks in dictionaries; searching is not its business."""
-
-    def __init__(self) -> None:
-        self.indexes: dict[str, IndexDescription] = {}
-        self.rows: dict[str, dict[str, tuple[ChunkRecord, Vectors]]] = {}
-
-    def create(self, index: IndexDescription) -> None:
-        self.indexes[index.name] = index
-        self.rows.setdefault(index.name, {})
-
-    def describe(self, name: str) -> IndexDescription | None:
-        return self.indexes.get(name)
-
-    def drop(self, name: str) -> None:
-        self.indexes.pop(name, None)
-        self.rows.pop(name, None)
-
-    def upsert(self, name: str, records: Sequence[ChunkRecord], vectors: Vectors) -> None:
-        assert vectors.shape == (len(records), self.indexes[name].dimension)
-        self.rows[name] |= {one.chunk.chunk_id: (one, vector.copy()) for one, vector in zip(records, vectors, strict=True)}
-
-    def flush(self, name: str) -> None:
-        assert name in self.indexes
-
-    def delete_versions(self, name: str, version_ids: Sequence[str]) -> None:
-        gone = set(version_ids)
-        self.rows[name] = {key: row for key, row in self.rows[name].items() if row[0].chunk.version_id not in gone}
-
-    def count(self, name: str, version_ids: Sequence[str]) -> dict[str, int]:
-        versions = [record.chunk.version_id for record, _ in self.rows[name].values()]
-        return {version: versions.count(version) for version in version_ids}
-
-    def search_dense(self, name: str, vectors: Vectors, k: int, where: Filter) -> list[list[Hit]]:
-        raise NotImplementedError
-
-    def search_lexical(self, name: str, queries: Sequence[str], k: int, where: Filter) -> list[list[Hit]]:
-        raise NotImplementedError
-
-    def similarities(self, name: str, vector: Vectors, chunk_ids: Sequence[str]) -> dict[str, float]:
-        raise NotImplementedError
-
-    def scan(self, name: str, batch: int = 1000) -> Iterator[tuple[list[ChunkRecord], Vectors]]:
-        rows = list(self.rows[name].values())
-        for first in range(0, len(rows), batch):
-            some = rows[first : first + batch]
-            yield [record for record, _ in some], np.stack([vector for _, vector in some])
-
-    def close(self) -> None: ...
 
 
 class InlineParsers:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import time
 
 import pytest
@@ -87,7 +88,7 @@ def test_a_paragraph_that_fits_is_kept_whole_and_a_long_one_is_cut_at_sentences(
 def test_neighbouring_pieces_overlap_by_whole_sentences() -> None:
     text = " ".join(f"Sentence number {n} says little." for n in range(60))
     chunks = chunked(document_of((ElementKind.PARAGRAPH, text)), chunk_tokens=64, overlap_tokens=16)
-    for before, after in zip(chunks, chunks[1:], strict=False):
+    for before, after in itertools.pairwise(chunks):
         shared = text[after.start : before.end]
         assert after.start < before.end and shared.startswith("Sentence") and shared.endswith("little.")
         assert EMBEDDER.count_tokens([shared])[0] <= 20

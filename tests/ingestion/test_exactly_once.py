@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import shutil
 from collections.abc import Callable, Iterator
@@ -29,12 +30,16 @@ def mail(path: Path, *attachments: tuple[str, str]) -> None:
 
 
 def first_edition(folder: Path) -> None:
-    write(folder, {"changes.txt": "Old text.", "stays.txt": "The same.", "goes.txt": "Soon gone.", "long.txt": "A line.\n\n" * 200})
+    write(
+        folder, {"changes.txt": "Old text.", "stays.txt": "The same.", "goes.txt": "Soon gone.", "long.txt": "A line.\n\n" * 200}
+    )
     mail(folder / "mail.eml", ("kept.txt", "Kept."), ("dropped.txt", "Dropped."))
 
 
 def second_edition(folder: Path) -> None:
-    write(folder, {"changes.txt": "New text.", "comes.txt": "Just arrived.", "long.txt": "Another line.\n\n" * 200, "bad.txt": ""})
+    write(
+        folder, {"changes.txt": "New text.", "comes.txt": "Just arrived.", "long.txt": "Another line.\n\n" * 200, "bad.txt": ""}
+    )
     (folder / "goes.txt").unlink()
     mail(folder / "mail.eml", ("kept.txt", "Kept."), ("added.txt", "Added."))
 
@@ -43,78 +48,80 @@ def by_source(spans: list[Span]) -> dict[str, list[Span]]:
     return {source: list(group) for source, group in itertools.groupby(spans, key=lambda span: span[0])}
 
 
-def run_into(
-    tmp_path: Path, step: int, after: bool, error: Callable[[], BaseException]
-) -> tuple[Collection, Path, Fuse, list[Span]]:
-    """First edition ingested; then the second, with the power going at that step."""
-    folder = tmp_path / "documents"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    kb = collection_in(tmp_path / f"home-{step}-{after}")
-    first_edition(folder)
-    ingest([folder], kb, options=OPTIONS)
-    before = kb.visible()
-    second_edition(folder)
-    fuse = Fuse(step, after=after, error=error)
-    try:
-        ingest([folder], kb.fused(fuse), sync=True, options=OPTIONS)
-    except (PowerCutError, StoreError):
-        assert fuse.blown
-    return kb, folder, fuse, before
+class Scenario:
+    """A collection that holds the first edition, to be copied as often as needed, and the folder with the second edition."""
 
+    def __init__(self, tmp_path: Path) -> None:
+        self.folder = tmp_path / "documents"
+        self.folder.mkdir()
+        first_edition(self.folder)
+        kb = collection_in(tmp_path / "first")
+        ingest([self.folder], kb, options=OPTIONS)
+        self.before = kb.visible()
+        self.store = kb.store
+        self.home = kb.home
+        kb.catalogue.close()
+        second_edition(self.folder)
+        clean = collection_in(tmp_path / "clean")
+        ingest([self.folder], clean, options=OPTIONS)
+        clean.check()
+        self.after = clean.stored()
+        self._copies = (tmp_path / f"home{n}" for n in itertools.count())
 
-def expected(tmp_path: Path) -> list[Span]:
-    folder = tmp_path / "documents"
-    folder.mkdir(exist_ok=True)
-    first_edition(folder)
-    second_edition(folder)
-    kb = collection_in(tmp_path / "clean")
-    ingest([folder], kb, options=OPTIONS)
-    kb.check()
-    shutil.rmtree(folder)
-    return kb.stored()
+    def copy(self) -> Collection:
+        home = next(self._copies)
+        shutil.copytree(self.home, home)
+        return collection_in(home, copy.deepcopy(self.store))
 
+    def run(self, kb: Collection, fuse: Fuse) -> None:
+        """The second edition, with the power going when the fuse blows."""
+        try:
+            ingest([self.folder], kb.fused(fuse), sync=True, options=OPTIONS)
+        except (PowerCutError, StoreError):
+            assert fuse.blown
 
-def cuts(tmp_path: Path, error: Callable[[], BaseException]) -> Iterator[tuple[Collection, Path, Fuse, list[Span]]]:
-    for after in (False, True):
-        for step in itertools.count(1):
-            made = run_into(tmp_path, step, after, error)
-            if not made[2].blown:
-                assert step > 20, "the scenario has many steps"
-                break
-            yield made
-
-
-@pytest.mark.parametrize("error", [PowerCutError, lambda: StoreError("gone")], ids=["power cut", "store goes away"])
-def test_after_a_cut_at_any_step_the_next_run_ends_as_a_clean_one(
-    tmp_path: Path, inline: type[InlineParsers], error: Callable[[], BaseException]
-) -> None:
-    clean = expected(tmp_path)
-    new = by_source(clean)
-    for kb, folder, fuse, before in cuts(tmp_path, error):
-        old, visible = by_source(before), by_source(kb.visible())
-        for source in old.keys() | new.keys() | visible.keys():
-            shown = visible.get(source, [])
-            assert shown in (old.get(source, []), new.get(source, [])), f"{source} is half visible after {fuse.last} ({fuse.steps})"
-        ingest([folder], kb, sync=True, options=OPTIONS)
-        where = f"cut at {fuse.last}, step {fuse.steps}"
-        assert kb.stored() == clean, where
+    def finish(self, kb: Collection, where: str) -> None:
+        """The next run ends as a clean one."""
+        ingest([self.folder], kb, sync=True, options=OPTIONS)
+        assert kb.stored() == self.after, where
         kb.check()
         assert set(kb.states().values()) == {"LIVE", "FAILED"}, where
         kb.catalogue.close()
 
 
-def test_a_second_cut_during_recovery_does_no_harm(tmp_path: Path, inline: type[InlineParsers]) -> None:
-    clean = expected(tmp_path)
-    for first, second in itertools.product((6, 12, 18, 24), (1, 2, 3, 5, 8)):
-        shutil.rmtree(tmp_path / f"home-{first}-True", ignore_errors=True)
-        kb, folder, _, _ = run_into(tmp_path, first, True, PowerCutError)
-        fuse = Fuse(second, after=True)
-        try:
-            ingest([folder], kb.fused(fuse), sync=True, options=OPTIONS)
-        except PowerCutError:
-            assert fuse.blown
-        ingest([folder], kb, sync=True, options=OPTIONS)
-        assert kb.stored() == clean
-        kb.check()
-        kb.catalogue.close()
+@pytest.fixture(scope="module")
+def scenario(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scenario]:
+    with pytest.MonkeyPatch.context() as patched:
+        InlineParsers.parsed = []
+        patched.setattr("ingestion.run.ParserPool", InlineParsers)
+        yield Scenario(tmp_path_factory.mktemp("exactly-once"))
+
+
+def gone() -> StoreError:
+    return StoreError("the store is not reachable")
+
+
+@pytest.mark.parametrize(("error", "after"), [(PowerCutError, False), (PowerCutError, True), (gone, False)])
+def test_after_a_cut_at_any_step_the_next_run_ends_as_a_clean_one(
+    scenario: Scenario, error: Callable[[], BaseException], after: bool
+) -> None:
+    old, new = by_source(scenario.before), by_source(scenario.after)
+    for step in itertools.count(1):
+        kb, fuse = scenario.copy(), Fuse(step, after=after, error=error)
+        scenario.run(kb, fuse)
+        if not fuse.blown:
+            assert step > 20, "the scenario has many steps"
+            break
+        visible = by_source(kb.visible())
+        where = f"cut at {fuse.last}, step {step}"
+        for source in old.keys() | new.keys() | visible.keys():
+            assert visible.get(source, []) in (old.get(source, []), new.get(source, [])), f"{source} is half visible, {where}"
+        scenario.finish(kb, where)
+
+
+def test_a_second_cut_during_recovery_does_no_harm(scenario: Scenario) -> None:
+    for first, second in itertools.product((12, 18, 24, 30), (1, 2, 3, 5)):
+        kb = scenario.copy()
+        scenario.run(kb, Fuse(first, after=True))
+        scenario.run(kb, Fuse(second, after=True))
+        scenario.finish(kb, f"cut at step {first}, then {second}")

@@ -94,7 +94,9 @@ def test_an_unreadable_file_is_rejected(kb: Collection, folder: Path, monkeypatc
     assert reasons(report)["locked.txt"][0] == "fetch" and "ermission" in reasons(report)["locked.txt"][1]
 
 
-def test_a_file_that_breaks_keeps_its_live_version_and_the_failure_is_noted_until_it_is_mended(kb: Collection, folder: Path) -> None:
+def test_a_file_that_breaks_keeps_its_live_version_and_the_failure_is_noted_until_it_is_mended(
+    kb: Collection, folder: Path
+) -> None:
     (a,) = write(folder, {"a.txt": TEXT})
     ingest([folder], kb)
     before = kb.visible()
