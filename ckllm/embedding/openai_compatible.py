@@ -186,4 +186,5 @@ def _vectors(content: Any, expected: int, url: str) -> Vectors:
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     if vectors.ndim != 2 or vectors.shape[1] == 0 or not np.isfinite(lengths).all() or not (lengths > 0).all():
         raise UpstreamError(f"{url} sent vectors that are empty, zero or not finite: the model behind it is not usable")
-    return vectors / lengths
+    vectors /= lengths
+    return vectors

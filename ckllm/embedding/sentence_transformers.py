@@ -96,7 +96,10 @@ class SentenceTransformerEmbedder:
 def _load(model: str, threads: int) -> Any:
     import sentence_transformers
     import torch
+    from transformers.utils import logging
 
+    # Its progress bars would stand between ours, and in the output of commands.
+    logging.disable_progress_bar()
     if threads:
         torch.set_num_threads(threads)
     folder = Path(model).expanduser()

@@ -37,3 +37,13 @@ def token_ids(tokenizer: Tokenizer, texts: Sequence[str], special: bool) -> list
     """Ids of each text; `special` adds the model's first and last token."""
     encodings = tokenizer.encode_batch([encodable(text) for text in texts], add_special_tokens=special)
     return [encoding.ids for encoding in encodings]
+
+
+class FullTokenizer:
+    """A tokenizer that is loaded at once, for vocabularies that are small enough."""
+
+    def __init__(self, file: Path) -> None:
+        self._tokenizer = load_tokenizer(file)
+
+    def token_ids(self, texts: Sequence[str], special: bool) -> list[list[int]]:
+        return token_ids(self._tokenizer, texts, special)

@@ -1,0 +1,111 @@
+"""A large unigram tokenizer that is ready at once for short texts.
+
+Building a tokenizer of 250,000 pieces takes about a second, most of a cold search. But only pieces that occur in a text can
+take part in its segmentation (Kudo 2018), so for a short text a tokenizer of just those gives the same tokens. The vocabulary
+lies in a sorted table that is mapped from its file; the full tokenizer is built when much text comes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ckllm.embedding.tokens import encodable, load_tokenizer, token_ids
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+QUICK_CHARACTERS = 4_000
+"""Above this many characters, over all calls, the full tokenizer pays."""
+_PIECES, _SCORES, _IDS, _FRAME = "pieces.npy", "scores.npy", "ids.npy", "frame.json"
+
+
+def write_table(tokenizer: Path, folder: Path) -> None:
+    """Write the vocabulary of the unigram `tokenizer` (a tokenizer.json) as sorted tables into `folder`, with its frame:
+    the same tokenizer with no pieces but the special ones and the least likely one, which sets the score of unknown signs."""
+    content = json.loads(tokenizer.read_text(encoding="utf-8"))
+    vocabulary: list[tuple[str, float]] = content["model"]["vocab"]
+    special = [entry["id"] for entry in content["added_tokens"]]
+    pieces = np.array([piece.encode() for piece, _score in vocabulary])
+    scores = np.array([score for _piece, score in vocabulary], np.float64)
+    order = np.argsort(pieces)
+    order = order[~np.isin(order, special)]
+    np.save(folder / _PIECES, pieces[order])
+    np.save(folder / _SCORES, scores[order])
+    np.save(folder / _IDS, order.astype(np.int32))
+    least = int(scores.argmin())
+    content["model"]["vocab"] = [vocabulary[index] for index in [*special, least]]
+    frame_ids = [*special, least]
+    for entry in content["added_tokens"]:
+        entry["id"] = frame_ids.index(entry["id"])
+    content["frame_ids"] = frame_ids
+    (folder / _FRAME).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+
+def has_table(folder: Path) -> bool:
+    return (folder / _FRAME).is_file()
+
+
+class QuickUnigram:
+    """Token ids, equal to those of the full tokenizer in `tokenizer`, from the tables that `write_table` made of it."""
+
+    def __init__(self, tokenizer: Path, folder: Path) -> None:
+        from tokenizers import Tokenizer
+
+        self._file = tokenizer
+        self._pieces: NDArray[np.bytes_] = np.load(folder / _PIECES, mmap_mode="r")
+        self._scores: NDArray[np.float64] = np.load(folder / _SCORES, mmap_mode="r")
+        self._ids: NDArray[np.int32] = np.load(folder / _IDS, mmap_mode="r")
+        content: dict[str, Any] = json.loads((folder / _FRAME).read_text(encoding="utf-8"))
+        self._frame_ids: list[int] = content.pop("frame_ids")
+        self._frame_pieces = [(piece, score) for piece, score in content["model"]["vocab"]]
+        self._unknown: int = content["model"]["unk_id"]
+        self._special = [entry["content"] for entry in content["added_tokens"]]
+        self._frame = Tokenizer.from_str(json.dumps(content))
+        self._longest = self._pieces.dtype.itemsize
+        self._seen = 0
+
+    @cached_property
+    def _full(self) -> Tokenizer:
+        return load_tokenizer(self._file)
+
+    def token_ids(self, texts: Sequence[str], special: bool) -> list[list[int]]:
+        clean = [encodable(text) for text in texts]
+        self._seen += sum(map(len, clean))
+        if self._seen > QUICK_CHARACTERS or any(mark in text for text in clean for mark in self._special):
+            return token_ids(self._full, clean, special)
+        model, ids = self._small_model(clean)
+        tokenizer = type(self._frame).from_str(self._frame.to_str())
+        tokenizer.model = model
+        return [[ids[index] for index in found] for found in token_ids(tokenizer, clean, special)]
+
+    def _small_model(self, texts: list[str]) -> tuple[Any, list[int]]:
+        """A model of the pieces that occur in `texts`, and the real id of each of its ids."""
+        from tokenizers.models import Unigram
+
+        parts: set[bytes] = set()
+        for text in texts:
+            for word, _span in self._frame.pre_tokenizer.pre_tokenize_str(self._frame.normalizer.normalize_str(text)):
+                parts |= self._parts(word)
+        wanted = np.array(sorted(parts) or [b""], dtype=self._pieces.dtype)
+        places = np.minimum(np.searchsorted(self._pieces, wanted), len(self._pieces) - 1)
+        places = places[self._pieces[places] == wanted]
+        known = [(piece.decode(), float(score)) for piece, score in zip(self._pieces[places], self._scores[places], strict=True)]
+        return Unigram([*self._frame_pieces, *known], self._unknown, False), [*self._frame_ids, *self._ids[places].tolist()]
+
+    def _parts(self, word: str) -> set[bytes]:
+        """Every substring short enough to be a piece."""
+        found: set[bytes] = set()
+        for start in range(len(word)):
+            for end in range(start + 1, min(start + self._longest, len(word)) + 1):
+                part = word[start:end].encode()
+                if len(part) > self._longest:
+                    break
+                found.add(part)
+        return found
