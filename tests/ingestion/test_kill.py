@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,16 +66,16 @@ def start(home: Path, folder: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def snapshot(home: Path) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]], set[str]]:
+def snapshot(home: Path) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], set[str]]:
     """Chunks of the store and of the catalogue, and the states of versions."""
     with kill_driver.opened(home) as kb:
-        stored = sorted(
+        stored: list[tuple[Any, ...]] = sorted(
             (one.source, one.chunk.chunk_id, one.chunk.start, one.chunk.end, one.chunk.text, one.chunk.context, tuple(vector))
             for records, vectors in kb.store.scan(kb.index.name)
             for one, vector in zip(records, vectors.tolist(), strict=True)
         )
         versions = kb.catalogue.versions(kb.collection)
-        catalogued = sorted(
+        catalogued: list[tuple[Any, ...]] = sorted(
             (version.source, chunk.chunk_id, chunk.start, chunk.end, chunk.text, chunk.context)
             for version in versions
             for chunk in kb.catalogue.chunks(version.version_id)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import tarfile
 import zipfile
+from collections.abc import Sequence
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -246,7 +247,7 @@ def test_remove_takes_everything(kb: Collection, folder: Path) -> None:
 
 
 class BrokenEmbedder(HashingEmbedder):
-    def embed(self, texts: list[str], purpose: Purpose) -> Vectors:  # type: ignore[override]
+    def embed(self, texts: Sequence[str], purpose: Purpose) -> Vectors:
         vectors = super().embed(texts, purpose)
         vectors[["poison" in text for text in texts]] = np.nan
         return vectors
