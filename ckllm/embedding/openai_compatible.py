@@ -171,7 +171,7 @@ def _wait(state: RetryCallState) -> float:
     asked = error.response.headers.get("Retry-After", "") if isinstance(error, httpx.HTTPStatusError) else ""
     if asked.isdigit():
         return min(float(asked), _LONGEST_WAIT_S)
-    return min(wait_exponential_jitter(initial=0.25, max=_LONGEST_WAIT_S, jitter=0.1)(state), _LONGEST_WAIT_S)
+    return min(wait_exponential_jitter(multiplier=0.25, max=_LONGEST_WAIT_S, jitter=0.1)(state), _LONGEST_WAIT_S)
 
 
 def _vectors(content: Any, expected: int, url: str) -> Vectors:
@@ -180,11 +180,11 @@ def _vectors(content: Any, expected: int, url: str) -> Vectors:
         rows = {int(row["index"]): row["embedding"] for row in content["data"]}
         if sorted(rows) != list(range(expected)) or len(content["data"]) != expected:
             raise UpstreamError(f"{url} sent {len(content['data'])} vectors for {expected} texts, or with wrong indices")
-        vectors: NDArray[np.float32] = np.asarray([rows[index] for index in range(expected)], np.float32)
+        vectors: NDArray[np.float64] = np.asarray([rows[index] for index in range(expected)], np.float64)
     except (KeyError, TypeError, ValueError, OverflowError):
         raise UpstreamError(f"{url} sent no valid list of embeddings: is embedding.base_url an embedding server?") from None
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    with np.errstate(over="ignore"):
+        lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     if vectors.ndim != 2 or vectors.shape[1] == 0 or not np.isfinite(lengths).all() or not (lengths > 0).all():
         raise UpstreamError(f"{url} sent vectors that are empty, zero or not finite: the model behind it is not usable")
-    vectors /= lengths
-    return vectors
+    return np.asarray(vectors / lengths, np.float32)

@@ -12,8 +12,7 @@ from ckllm.embedding.base import Embedder
 from ckllm.embedding.table import open_embedder
 from tests.embedding.embedding_server import Server, serving
 
-EMBEDDERS = ("hashing", "e5-openvino", "minilm-openvino", "minilm-sentence-transformers", "e5-sentence-transformers", "server")
-WITH_MODELS = EMBEDDERS[1:5]
+EMBEDDERS = ("hashing", "e5-openvino", "minilm-openvino", "minilm-sentence-transformers", "server")
 _SETTINGS = {
     "hashing": EmbeddingSettings(model="hashing"),
     "e5-openvino": EmbeddingSettings(),
@@ -34,7 +33,7 @@ def opened(models_folder: Path) -> Iterator[dict[str, Embedder]]:
     """Embedders by name, filled as they are asked for."""
     with serving() as running:
         settings = EmbeddingSettings(
-            model="hashed", base_url=running.url, query_prefix="question: ", passage_prefix="", max_tokens=100
+            model="hashed", base_url=running.url, query_prefix="question: ", passage_prefix="", max_tokens=200
         )
         yield {"server": open_embedder(settings, models_folder)}
 

@@ -63,7 +63,7 @@ def test_a_refusal_is_not_tried_again_and_hides_the_key(server: Server, status: 
         '{"data": [{"index": 0, "embedding": [1]}, {"index": 0, "embedding": [1]}]}',
         _answer([float("nan"), 1.0]),
         _answer([float("inf"), 1.0]),
-        _answer([1e39, 1.0]),
+        _answer([1e200, 1e200]),
         _answer([0.0, 0.0]),
         _answer([]),
         _answer([[1.0], [2.0]]),
@@ -132,7 +132,7 @@ def test_a_tokenizer_that_is_set_counts(server: Server, models_folder: Path) -> 
 def test_the_estimate_is_cautious(models_folder: Path) -> None:
     tokenizer = load_tokenizer(prepare(MODELS["multilingual-e5-small"], models_folder) / "tokenizer.json")
     for sentence, ids in zip(SENTENCES, token_ids(tokenizer, SENTENCES, special=False), strict=True):
-        assert len(ids) <= estimate_tokens(sentence) <= 8 * len(ids), sentence
+        assert len(ids) <= estimate_tokens(sentence) <= 10 * len(ids), sentence
 
 
 @given(st.text(max_size=200))
