@@ -14,8 +14,8 @@ ask() {
 
 say "\$ ckllm ingest examples/documents"
 "$ckllm" ingest "$documents"
-ask "How often is a filter backwashed?"
-ask "How long does a set 15 kilogram bucket of honey stay in the warming cabinet?"
+ask "When is a domestic meter replaced?"
+ask "How long is a bucket of set honey left in the warming cabinet?"
 ask "टंकी को कितनी बार साफ़ करना चाहिए?"
 
 say "Now your own documents:"

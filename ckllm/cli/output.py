@@ -92,10 +92,9 @@ def print_answer(answer: Answer) -> None:
     out = console()
     out.print(answer.answer, markup=False)
     if answer.refused:
-        out.print(f"\nWhy: {answer.reason}", markup=False)
         nearest = answer.evidence[:3]
         if nearest:
-            out.print("Nearest passages:", style="dim")
+            out.print("\nNearest passages:", style="dim")
         for evidence in nearest:
             text = " ".join(evidence.hit.text.split())
             out.print(f"  {place(evidence.hit)}: {text[:120]}…", style="dim", markup=False)
