@@ -80,7 +80,7 @@ class BaseLLM(Stateful, Parameterised, ABC):
             raise UsageError(f"max_concurrency = {max_concurrency!r}: expected at least 1")
         self._pool: ThreadPoolExecutor | None = None
         self._guard = threading.Lock()
-        self._turn = threading.Lock()
+        self._chatting = threading.Lock()
         self._random = random.Random()  # noqa: S311 - sampling, not secrets
         self._closed = False
 
@@ -221,7 +221,7 @@ class BaseLLM(Stateful, Parameterised, ABC):
 
     def chat(self, message: str, **extras: Any) -> str:
         """The reply to one more turn. The history, oldest first, goes before it; both turns are added when the reply is there."""
-        with self._turn:
+        with self._chatting:
             system = [Message("system", self.system_prompt)] if self.system_prompt else []
             turn = Message("user", message)
             reply = self.run([*system, *self.history, turn], **extras)
@@ -229,7 +229,7 @@ class BaseLLM(Stateful, Parameterised, ABC):
             return reply
 
     def clear_history(self) -> None:
-        with self._turn:
+        with self._chatting:
             self.history.clear()
 
     def complete(self, prompt: str, **extras: Any) -> str:

@@ -106,8 +106,7 @@ def _openvino(settings: LlmSettings, models_folder: Path, parameters: Mapping[st
         raise UsageError(
             f"openvino cannot load {settings.model!r}: give a GGUF file or an OpenVINO folder, or llm.engine = transformers"
         )
-    own = {"model_id": settings.model, "profile": settings.profile, "threads": settings.threads, "device": settings.device}
-    return OpenVinoLLM(folder, **(own | parameters))
+    return OpenVinoLLM(folder, **_own(settings), **parameters)
 
 
 def _transformers(settings: LlmSettings, models_folder: Path, parameters: Mapping[str, Any]) -> BaseLLM:
@@ -118,8 +117,12 @@ def _transformers(settings: LlmSettings, models_folder: Path, parameters: Mappin
         model = str(huggingface_folder(models_folder))
     elif model.endswith(".gguf"):
         model = str(huggingface_folder(models_folder, _existing(model)))
-    own = {"model_id": settings.model, "profile": settings.profile, "threads": settings.threads, "device": settings.device}
-    return TransformersLLM(model, quantisation=settings.quantisation, **(own | parameters))
+    return TransformersLLM(model, quantisation=settings.quantisation, **_own(settings), **parameters)
+
+
+def _own(settings: LlmSettings) -> dict[str, Any]:
+    """What the settings say to every engine that computes here."""
+    return {"model_id": settings.model, "profile": settings.profile, "threads": settings.threads, "device": settings.device}
 
 
 def _openai(settings: LlmSettings, models_folder: Path, parameters: Mapping[str, Any]) -> BaseLLM:  # noqa: ARG001
