@@ -44,7 +44,7 @@ class EmbeddingSettings(_Section):
     )
     runtime: Literal["auto", "openvino", "sentence-transformers"] = Field("auto", description="what computes the bundled models")
     base_url: str = Field("", description="an OpenAI-compatible embedding server; empty: compute here")
-    api_key: SecretStr = Field(SecretStr(""))
+    api_key: SecretStr = Field(SecretStr(""), description="key of that server")
     query_prefix: str | None = Field(None, description="text put before questions, where the model wants one and does not say so")
     passage_prefix: str | None = Field(None, description="text put before passages")
     max_tokens: int = Field(0, ge=0, description="the most tokens that a server's model takes for one text; 0: 512")
@@ -53,9 +53,9 @@ class EmbeddingSettings(_Section):
 
 
 class IngestSettings(_Section):
-    max_file_mb: float = Field(100.0, gt=0)
+    max_file_mb: float = Field(100.0, gt=0, description="larger files are rejected")
     chunk_tokens: int = Field(256, ge=16, description="the most tokens in a chunk, in the embedder's own tokens")
-    overlap_tokens: int = Field(32, ge=0)
+    overlap_tokens: int = Field(32, ge=0, description="tokens that neighbouring chunks share")
     parse_timeout_s: float = Field(120.0, gt=0, description="one file")
     parse_memory_mb: int = Field(4096, ge=256, description="one file")
     workers: int = Field(0, ge=0, description="parser processes; 0: as many as cores, at most 4")
@@ -71,21 +71,23 @@ class RetrievalSettings(_Section):
 
 class AnswerSettings(_Section):
     caution: Literal["strict", "balanced", "open"] = Field("balanced", description="how readily a question is refused")
-    max_tokens: int = Field(128, ge=1)
-    temperature: float = Field(0.0, ge=0, le=2)
-    seed: int = 0
+    max_tokens: int = Field(128, ge=1, description="the most new tokens of an answer")
+    temperature: float = Field(0.0, ge=0, le=2, description="0: the most likely token each time, so the same answer each time")
+    seed: int = Field(0, description="makes sampling repeatable")
 
 
 class LlmSettings(_Section):
     model: str = Field("smollm2-135m-instruct", description="bundled; or any hub id, folder or GGUF file")
-    engine: Literal["auto", "openvino", "transformers", "openai", "scripted"] = "auto"
+    engine: Literal["auto", "openvino", "transformers", "openai", "scripted"] = Field(
+        "auto", description="auto: the fastest that can run the model on this machine"
+    )
     base_url: str = Field("", description="an OpenAI-compatible server (vLLM, llama.cpp, Ollama), for engine = openai")
-    api_key: SecretStr = Field(SecretStr(""))
+    api_key: SecretStr = Field(SecretStr(""), description="key of that server")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, …")
-    quantisation: Literal["none", "8bit", "4bit"] = "none"
+    quantisation: Literal["none", "8bit", "4bit"] = Field("none", description="of the weights, by transformers on a GPU")
     profile: str = Field("", description="chat template profile; empty: the model's own")
     threads: int = Field(0, ge=0, description="0: all cores")
-    timeout_s: float = Field(120.0, gt=0)
+    timeout_s: float = Field(120.0, gt=0, description="how long to wait for a server")
 
 
 class Settings(_Section):
