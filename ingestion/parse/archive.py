@@ -105,10 +105,12 @@ def _entries(stream: IO[bytes], source: Source) -> Iterator[_Entry]:
         return
     try:
         with tarfile.open(fileobj=stream, mode="r|*", bufsize=_PIECE) as tar:
-            yield from _tar_entries(tar)
-        return
+            if tar.next() is not None:  # zeros alone pass for a tar without members
+                yield from _tar_entries(tar)
+                return
     except tarfile.ReadError:
-        stream.seek(0)
+        pass
+    stream.seek(0)
     head = stream.read(6)
     stream.seek(0)
     media_type = (

@@ -32,6 +32,11 @@ from ckllm.errors import DataError
 _POLL_S = 0.1
 _RECYCLE_MB = 700
 _RECYCLE_FILES = 500
+PROGRAM = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from ingestion.parse.child import serve; "
+    "serve(int(sys.argv[2]), int(sys.argv[3]))"
+)
+"""What a worker runs. Arguments: the folder that holds the packages, the parent's process id, the memory limit in MB."""
 _LENGTH = struct.Struct("<Q")
 _MB = 1024 * 1024
 
@@ -232,9 +237,6 @@ def _memory_mb(pid: int) -> float:
 
 def _start(memory_mb: int) -> subprocess.Popen[bytes]:
     root = str(Path(__file__).resolve().parents[2])
-    program = (
-        f"import sys; sys.path.insert(0, {root!r}); from ingestion.parse.child import serve; serve({os.getpid()}, {memory_mb})"
-    )
     # the worker reads files from strangers: it gets no keys, and no more threads than the one it is given
     environment = {
         key: value
@@ -248,7 +250,7 @@ def _start(memory_mb: int) -> subprocess.Popen[bytes]:
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }
     return subprocess.Popen(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", PROGRAM, root, str(os.getpid()), str(memory_mb)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,

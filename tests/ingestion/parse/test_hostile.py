@@ -1,0 +1,123 @@
+"""Files made to harm are refused or neutralised, each with a reason, and cost only themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ckllm.errors import DataError
+from ingestion.parse.archive import ArchiveLimits, members
+from ingestion.parse.worker import ParserPool
+from tests.ingestion import hostile_files
+from tests.ingestion.parse.reading import read, source_of, write
+
+LIMITS = ArchiveLimits(members=50, total_bytes=40_000_000, member_bytes=30_000_000, ratio=100, free_bytes=1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (hostile_files.docx_bomb, "zip bomb"),
+        (hostile_files.docx_nested, "hostile XML"),
+        (hostile_files.xml_laughs, "hostile XML"),
+        (hostile_files.json_nested, "nested|broken JSON"),
+    ],
+)
+def test_bombs_are_refused(tmp_path: Path, make: Callable[[Path], Path], reason: str) -> None:
+    with ParserPool(1, 30, 1000, tmp_path) as pool, pytest.raises(DataError, match=reason):
+        pool.submit(source_of(make(tmp_path))).result()
+
+
+def test_entities_are_not_expanded(tmp_path: Path) -> None:
+    try:
+        text = read(hostile_files.docx_entity_bomb(tmp_path)).text
+    except DataError as error:
+        assert "XML" in str(error)
+    else:
+        assert text.replace("  ", " ") == "before after"
+
+
+def test_external_entities_are_not_read(tmp_path: Path) -> None:
+    secret = write(tmp_path, "secret.txt", "the secret of the harbour")
+    with pytest.raises(DataError, match="external entities"):
+        read(hostile_files.xml_external(tmp_path, secret))
+    try:
+        assert "secret of" not in read(hostile_files.docx_external_entity(tmp_path, secret)).text
+    except DataError as error:
+        assert "XML" in str(error)
+
+
+def test_deeply_nested_html_keeps_what_is_above(tmp_path: Path) -> None:
+    assert "shallow words here" in read(hostile_files.html_nested(tmp_path)).text
+
+
+def test_a_pdf_that_inflates_costs_only_itself(tmp_path: Path) -> None:
+    with ParserPool(1, 20, 400, tmp_path) as pool:
+        bomb = pool.submit(source_of(hostile_files.pdf_bomb(tmp_path)))
+        good = pool.submit(source_of(write(tmp_path, "good.txt", "still served")))
+        with pytest.raises(DataError, match=r"memory|no text|broken|crashed|stopped"):
+            bomb.result()
+        assert good.result().text == "still served"
+
+
+@pytest.mark.parametrize("make", [hostile_files.zip_bomb, hostile_files.gzip_bomb])
+def test_archive_bombs(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    with pytest.raises(DataError, match="archive bomb"):
+        members(source_of(make(tmp_path)), tmp_path / "out", LIMITS)
+
+
+def test_archives_with_too_many_members(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="more than 50 members"):
+        members(source_of(hostile_files.zip_of_many(tmp_path, 60)), tmp_path / "out", LIMITS)
+
+
+def test_members_never_leave_the_folder(tmp_path: Path) -> None:
+    path = hostile_files.zip_traversal(tmp_path)
+    found, refused = members(source_of(path), tmp_path / "out", LIMITS)
+    assert not refused
+    assert [one.uri.removeprefix(f"{path}!/") for one in found] == [
+        "escaped.txt",
+        "etc/absolute.txt",
+        "C:/windows/drive.txt",
+        "a/b.txt",
+        "plain.txt",
+    ]
+    assert all(one.path.resolve().is_relative_to((tmp_path / "out").resolve()) for one in found)
+    assert found[0].path.read_text() == "contents of ../../escaped.txt"
+
+
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    found, refused = members(source_of(hostile_files.tar_links(tmp_path)), tmp_path / "out", LIMITS)
+    assert [one.uri.rsplit("!/")[-1] for one in found] == ["honest.txt"]
+    assert [one.reason for one in refused] == ["a link or device, not a file"]
+
+
+def test_encrypted_archives_say_password(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="password"):
+        members(source_of(hostile_files.zip_encrypted(tmp_path)), tmp_path / "out", LIMITS)
+
+
+def test_archives_in_archives_end_at_the_depth(tmp_path: Path) -> None:
+    inner = hostile_files.zip_of_many(tmp_path, 2)
+    source = source_of(inner)
+    deep = type(source)("a.zip!/b.zip!/c.zip", source.path, source.size, source.sha256)
+    with pytest.raises(DataError, match="nested"):
+        members(deep, tmp_path / "out", LIMITS)
+
+
+def test_members_of_the_same_name_are_two_documents(tmp_path: Path) -> None:
+    import zipfile
+
+    path = tmp_path / "twice.zip"
+    with zipfile.ZipFile(path, "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("a.txt", "one")
+        archive.writestr("a.txt", "two")
+    found, _ = members(source_of(path), tmp_path / "out", LIMITS)
+    assert [(one.uri.rsplit("!/")[-1], one.path.read_text()) for one in found] == [("a.txt", "one"), ("a.txt#2", "two")]
+
+
+def test_a_broken_archive_says_so(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="broken archive"):
+        members(source_of(write(tmp_path, "a.gz", b"\x1f\x8b\x08\0 nothing compressed")), tmp_path / "out", LIMITS)

@@ -1,0 +1,291 @@
+"""Text formats and mark-up: HTML, Markdown, AsciiDoc, delimited text, JSON, notebooks, XML, subtitles, source code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ckllm.contracts import ElementKind, Source
+from ckllm.errors import DataError
+from ingestion.parse.delimited import find_delimiter
+from ingestion.parse.html import add_html
+from ingestion.parse.markdown import parse_text
+from ingestion.parse.text import TextBuilder
+from tests.ingestion.parse.reading import check, read, texts, write
+
+SOURCE = Source("/a/page.html", Path("/a/page.html"), 1, "")
+
+PAGE = """<!DOCTYPE html><html lang="en"><head><title>Tide tables</title><style>.gone{display:none} p{color:black}</style>
+<script>var secret = "script words";</script></head><body>
+<nav><ul><li><a href="/">Home</a></li><li><a href="/about">About us</a></li></ul></nav>
+<div class="breadcrumb-nav"><a href="/x">Coast</a> <a href="/y">Harbours</a></div>
+<main><h1>Tides of the bay</h1><p>High water comes <b>twice</b> a day.<br>Low water too.</p>
+<p style="display: none">invisible instruction</p><p class="gone">class hidden</p><p hidden>attribute hidden</p>
+<p style="color:#fff;background:#ffffff">white on white</p><!-- a comment that reads like text -->
+<ol start="3"><li>Check the moon</li><li>Read the table<ul><li>by hour</li></ul></li></ol>
+<dl><dt>Spring tide</dt><dd>The highest</dd></dl>
+<table><caption>Heights</caption><thead><tr><th>Port</th><th>Metres</th></tr></thead>
+<tr><td rowspan="2">Brest</td><td>6.1</td></tr><tr><td>5.9</td></tr></table>
+<pre>  raw
+    text</pre><p>Unclosed paragraph<p>Another &amp; last &eacute;</main>
+<footer><a href="/imprint">Imprint</a> <a href="/privacy">Privacy</a></footer></body></html>"""
+
+
+def test_html_keeps_what_a_reader_reads(tmp_path: Path) -> None:
+    document = read(write(tmp_path, "tides.html", PAGE))
+    assert document.title == "Tide tables"
+    assert document.lang == "en"
+    assert texts(document, ElementKind.HEADING) == ["Tides of the bay"]
+    assert "High water comes twice a day.\nLow water too." in document.text
+    assert texts(document, ElementKind.LIST_ITEM) == [
+        "3. Check the moon",
+        "4. Read the table",
+        "by hour",
+        "Spring tide",
+        "The highest",
+    ]
+    assert texts(document, ElementKind.TABLE) == ["Port | Metres\nBrest | 6.1\nBrest | 5.9"]
+    assert texts(document, ElementKind.CAPTION) == ["Heights"]
+    assert texts(document, ElementKind.CODE) == ["  raw\n    text"]
+    assert texts(document, ElementKind.PARAGRAPH)[-2:] == ["Unclosed paragraph", "Another & last é"]
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        "script words",
+        "About us",
+        "Harbours",
+        "Imprint",
+        "invisible",
+        "class hidden",
+        "attribute hidden",
+        "white on white",
+        "reads like text",
+    ],
+)
+def test_html_leaves_out_what_nobody_reads(tmp_path: Path, gone: str) -> None:
+    document = read(write(tmp_path, "tides.html", PAGE))
+    assert gone not in document.text
+    assert any("hidden text" in warning for warning in document.warnings)
+    assert any("comments" in warning for warning in document.warnings)
+
+
+def test_white_text_on_a_coloured_ground_is_read(tmp_path: Path) -> None:
+    page = '<body><div style="background:#003"><p style="color:white">Welcome aboard the ferry</p></div><p>More text.</p></body>'
+    assert "Welcome aboard" in read(write(tmp_path, "a.html", f"<html>{page}</html>")).text
+
+
+def test_a_page_of_nothing_but_navigation_is_kept(tmp_path: Path) -> None:
+    page = "<html><body><nav><a href='/a'>Tides</a><a href='/b'>Harbours</a></nav></body></html>"
+    assert "Harbours" in read(write(tmp_path, "a.html", page)).text
+
+
+def test_layout_tables_are_no_tables(tmp_path: Path) -> None:
+    page = (
+        "<html><body><table><tr><td><h2>Left</h2><table><tr><td>a</td>"
+        "<td>b</td></tr></table></td><td>Right</td></tr></table></body></html>"
+    )
+    document = read(write(tmp_path, "a.html", page))
+    assert texts(document, ElementKind.HEADING) == ["Left"]
+    assert texts(document, ElementKind.TABLE) == ["a | b"]
+
+
+def test_html_in_its_declared_encoding(tmp_path: Path) -> None:
+    page = '<html><head><meta charset="windows-1251"></head><body><p>Прилив в бухте</p></body></html>'
+    assert read(write(tmp_path, "a.html", page.encode("cp1251"))).text == "Прилив в бухте"
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(
+        st.sampled_from(["<p>", "</p>", "<div>", "<table>", "<tr>", "<td rowspan=3>", "</table>", "<li>",
+                         "<ol>", "<!--", "-->", "<br>", "<pre>",
+                         "<h2>", "</h2>", "word ", "&amp;", "<td colspan='x'>", "\n  ", "<script>", "</script>", "<dl><dd>", "é"])
+    )
+)  # fmt: skip
+def test_any_soup_of_tags_keeps_the_promises(pieces: list[str]) -> None:
+    builder = TextBuilder()
+    add_html(builder, f"<html><body>start {''.join(pieces)}")
+    if not builder.empty:
+        check(builder.build("", SOURCE))
+
+
+MARKDOWN = """---
+title: "Tide notes"
+---
+# Tides
+
+High *water* comes
+twice a day.
+
+<!-- a hidden remark for machines -->
+
+- first item
+- second item
+
+| Port | Metres |
+|---|---|
+| Brest | 6.1 |
+| Dover | 5.2 |
+
+```python
+# not a heading
+```
+
+Setext
+------
+
+Last words.
+"""
+
+
+def test_markdown_is_its_own_text(tmp_path: Path) -> None:
+    document = read(write(tmp_path, "tides.md", MARKDOWN))
+    assert document.title == "Tide notes"
+    assert document.text == MARKDOWN.replace("<!-- a hidden remark for machines -->", "")
+    assert [(one.kind.value, one.level) for one in document.elements] == [
+        ("heading", 1), ("paragraph", 0), ("list_item", 0), ("list_item", 0), ("table", 0),
+        ("code", 0), ("heading", 2), ("paragraph", 0),
+    ]  # fmt: skip
+    (table,) = [one for one in document.elements if one.kind is ElementKind.TABLE]
+    assert table.header == "| Port | Metres |\n|---|---|"
+    assert document.text[table.rows[2] :].startswith("| Brest")
+    assert any("comments" in warning for warning in document.warnings)
+
+
+MARKDOWN_LINES = [
+    "# h\n", "text\n", "\n", "- i\n", "  - n\n", "> q\n", "```\n",
+    "| a | b |\n", "|---|---|\n", "    c\n", "1. x\n", "===\n", "---\n",
+    "[a]: b\n", "<div>\n", "é\r\n",
+]  # fmt: skip
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.sampled_from(MARKDOWN_LINES)))
+def test_any_markdown_keeps_the_promises_and_loses_no_line(pieces: list[str]) -> None:
+    text = "start\n\n" + "".join(pieces)
+    document = parse_text(text, SOURCE, "text/markdown")
+    check(document)
+    covered = {place for one in document.elements for place in range(one.start, one.end)}
+    lost = "".join(character for place, character in enumerate(document.text) if place not in covered)
+    assert not any(character.isalnum() for character in lost)
+
+
+def test_asciidoc_headings_tables_and_listings(tmp_path: Path) -> None:
+    text = (
+        "= Tides\n\nA paragraph.\n\n== Ports\n\n* Brest\n* Dover\n\n.Heights\n"
+        "|===\n|Port |Metres\n|Brest |6.1\n|===\n\n----\ncode here\n----\n"
+    )
+    document = read(write(tmp_path, "tides.adoc", text))
+    assert document.text == text
+    assert [(one.kind.value, one.level) for one in document.elements] == [
+        ("heading", 1), ("paragraph", 0), ("heading", 2), ("list_item", 0), ("list_item", 0),
+        ("caption", 0), ("table", 0), ("code", 0),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", ":"])
+def test_delimited_text_with_any_delimiter(tmp_path: Path, delimiter: str) -> None:
+    rows = [["name", "remark"], ["Brest", f'"deep{delimiter} and wide"'], ["Dover", '"two\nlines"'], ["Cowes", "small"]]
+    document = read(write(tmp_path, "ports.csv", "\r\n".join(delimiter.join(row) for row in rows)))
+    assert document.text.split("\n") == [
+        "name | remark",
+        f"Brest | deep{delimiter.strip()} and wide",
+        "Dover | two lines",
+        "Cowes | small",
+    ]
+    assert document.elements[0].header == "name | remark"
+
+
+def test_one_column_is_not_cut() -> None:
+    assert find_delimiter("Industry\nFishing\nShip building\n", ",") == ","
+
+
+def test_json_is_made_readable(tmp_path: Path) -> None:
+    ports = [{"name": "Brest", "depth": 6.1, "open": True}, {"name": "Dover", "tags": ["ferry", "chalk"]}]
+    data = {"title": "Ports", "ports": ports, "none": None}
+    document = read(write(tmp_path, "ports.json", json.dumps(data)))
+    assert document.title == "Ports"
+    for line in ("name: Brest", "depth: 6.1", "open: true", "ferry, chalk"):
+        assert line in document.text
+    lines = "\n".join(json.dumps(one) for one in ports)
+    document = read(write(tmp_path, "ports.jsonl", f"{lines}\nnot json\n"))
+    assert len(document.elements) == 2
+    assert document.warnings == ("1 lines are not JSON and were left out",)
+    with pytest.raises(DataError, match="broken JSON"):
+        read(write(tmp_path, "broken.json", '{"a": '))
+
+
+def test_notebooks(tmp_path: Path) -> None:
+    notebook = {
+        "nbformat": 4,
+        "cells": [
+            {"cell_type": "markdown", "source": ["# Tides\n", "\n", "High water."]},
+            {
+                "cell_type": "code",
+                "source": "print('hi')",
+                "outputs": [{"output_type": "stream", "text": ["hi\n"]}, {"data": {"image/png": "iVBOR"}}],
+            },
+        ],
+    }
+    document = read(write(tmp_path, "tides.ipynb", json.dumps(notebook)))
+    assert document.title == "Tides"
+    assert texts(document, ElementKind.CODE) == ["print('hi')", "hi"]
+    assert "iVBOR" not in document.text
+
+
+def test_xml_articles_and_records(tmp_path: Path) -> None:
+    article = """<?xml version="1.0"?><!DOCTYPE article PUBLIC "-//X" "x.dtd"><article>
+    <front><article-title>On <i>tides</i></article-title></front>
+    <body><sec><title>Ports</title><p>Brest is <b>deep</b> &ndash; very.</p>
+    <table><tr><th>a</th><th>b</th></tr><tr><td>1</td><td>2</td></tr></table>
+    </sec></body></article>"""
+    document = read(write(tmp_path, "article.xml", article))
+    assert document.title == "On tides"
+    assert texts(document, ElementKind.HEADING) == ["On tides", "Ports"]
+    assert "Brest is deep – very." in document.text
+    assert texts(document, ElementKind.TABLE) == ["a | b\n1 | 2"]
+    records = "<ports><port><name>Brest</name><depth>6.1</depth></port><port><name>Dover</name><depth>5.2</depth></port></ports>"
+    document = read(write(tmp_path, "ports.xml", f"<?xml version='1.0'?>{records}"))
+    assert texts(document, ElementKind.PARAGRAPH) == ["name: Brest\ndepth: 6.1", "name: Dover\ndepth: 5.2"]
+
+
+def test_subtitles(tmp_path: Path) -> None:
+    cues = (
+        "WEBVTT - Harbour talk\n\nNOTE a remark\n\n1\n00:01.000 --> 00:02.000 align:left\n"
+        "<v Ada>Hello <i>there</i>\n\n00:02.000 --> 00:03.000\n<v Bob>Hi &amp; welcome\n"
+    )
+    document = read(write(tmp_path, "talk.vtt", cues))
+    assert document.title == "Harbour talk"
+    assert document.text == "Ada: Hello there\nBob: Hi & welcome"
+
+
+def test_source_code_is_cut_at_definitions(tmp_path: Path) -> None:
+    code = 'import os\n\n\n# adds\n@cache\ndef add(a, b):\n    return a + b\n\n\nclass Port:\n    """Deep."""\n'
+    document = read(write(tmp_path, "ports.py", code))
+    assert document.text == code
+    assert [text.split("\n")[0] for text in texts(document, ElementKind.CODE)] == ["import os", "# adds", "class Port:"]
+    c = "#include <x.h>\n\nint add(int a, int b)\n{\n  return a + b;\n}\n\nstatic void run(void) {\n}\n"
+    document = read(write(tmp_path, "add.c", c))
+    assert [text.split("\n")[0] for text in texts(document, ElementKind.CODE)] == [
+        "#include <x.h>",
+        "int add(int a, int b)",
+        "static void run(void) {",
+    ]
+
+
+def test_plain_text_keeps_its_offsets_and_finds_lists(tmp_path: Path) -> None:
+    text = "One paragraph\nof two lines.\n\n- an item\n\nAnother."
+    document = read(write(tmp_path, "a.txt", text))
+    assert document.text == text
+    assert [one.kind for one in document.elements] == [ElementKind.PARAGRAPH, ElementKind.LIST_ITEM, ElementKind.PARAGRAPH]
+
+
+def test_white_space_alone_is_no_text(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no text"):
+        read(write(tmp_path, "a.txt", " \n\t\n"))
