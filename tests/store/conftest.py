@@ -1,4 +1,4 @@
-"""Stores to test: exact in memory, Milvus Lite in this process, Milvus over the network; and catalogues on SQLite and PostgreSQL."""
+"""Stores to test: exact in memory, Milvus Lite in this process, Milvus over the network; catalogues on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,17 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def await_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 90
+    while process.poll() is None and time.monotonic() < deadline:
+        with socket.socket() as probe:
+            probe.settimeout(0.5)
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise AssertionError(f"the server on port {port} did not start (exit code {process.poll()})")
+
+
 @pytest.fixture(scope="session")
 def server_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Milvus that speaks gRPC over TCP, in a process of its own."""
@@ -34,14 +46,7 @@ def server_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([*command, "--host", "127.0.0.1", "--port", str(port)], stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and process.poll() is None:
-            with socket.socket() as probe:
-                probe.settimeout(0.5)
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        assert process.poll() is None, (folder / "log").read_text()
+        await_port(port, process)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -77,30 +82,30 @@ def index_name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     """A PostgreSQL of our own on a loopback port; skipped where there is none. It refuses to run as root."""
     programs = shutil.which("initdb"), shutil.which("pg_ctl")
     if None in programs:
         pytest.skip("PostgreSQL (initdb, pg_ctl) is not installed")
     initdb, pg_ctl = (str(program) for program in programs)
-    folder = tmp_path_factory.mktemp("postgres")
+    # not below pytest's folder, which it makes unreadable for others again and again
+    folder = Path(tempfile.mkdtemp(prefix="ckllm-postgres-"))
     user: list[str] = []
     if os.geteuid() == 0:
         if shutil.which("runuser") is None or subprocess.run(["id", "postgres"], capture_output=True).returncode:
             pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
         user = ["runuser", "-u", "postgres", "--"]
-        for path in (folder, *folder.parents):
-            if path == Path("/tmp"):
-                break
-            path.chmod(0o755)
         shutil.chown(folder, "postgres")
     port = free_port()
     data = str(folder / "data")
     subprocess.run([*user, initdb, "-D", data, "-U", "ckllm", "-A", "trust", "-E", "UTF8"], check=True, capture_output=True)
     options = f"-p {port} -h 127.0.0.1 -k {folder} -F"
-    subprocess.run([*user, pg_ctl, "-D", data, "-o", options, "-l", str(folder / "log"), "-w", "start"], check=True, capture_output=True)
+    start = [*user, pg_ctl, "-D", data, "-o", options, "-l", str(folder / "log"), "-w", "start"]
+    subprocess.run(start, check=True, capture_output=True)
     yield f"postgresql://ckllm@127.0.0.1:{port}/postgres"
-    subprocess.run([*user, pg_ctl, "-D", data, "-m", "immediate", "stop"], check=True, capture_output=True)
+    stopped = subprocess.run([*user, pg_ctl, "-D", data, "-m", "immediate", "stop"], capture_output=True, text=True)
+    shutil.rmtree(folder, ignore_errors=stopped.returncode != 0)
+    assert stopped.returncode == 0, stopped.stderr
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -20,8 +20,23 @@ WORDS = {
     "ar": ["النهر", "الحجارة", "جسر", "معبد"],
     "": ["xylem", "quark"],
 }
-SOURCES = ["/docs/a.pdf", '/docs/q"uote\'s\\.txt', "/docs/ünï/नदी.md", "/docs/line\nbreak\t%_.txt", '/x" or 1 == 1 or source == "']
-GROUPS: Sequence[tuple[str, ...]] = [(), (), ("staff",), ("staff", "law"), ('" or audience == "',), ("%",), ("|",), ("büro \\ 法",)]
+SOURCES = [
+    "/docs/a.pdf",
+    "/docs/q\"uote's\\.txt",
+    "/docs/ünï/नदी.md",
+    "/docs/line\nbreak\t%_.txt",
+    '/x" or 1 == 1 or source == "',
+]
+GROUPS: Sequence[tuple[str, ...]] = [
+    (),
+    (),
+    ("staff",),
+    ("staff", "law"),
+    ('" or audience == "',),
+    ("%",),
+    ("|",),
+    ("büro \\ 法",),
+]
 
 
 def unit_vectors(count: int, seed: int) -> Vectors:

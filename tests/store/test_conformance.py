@@ -18,7 +18,15 @@ from .records import DIMENSION, SOURCES, records, unit_vectors
 INDEX = IndexDescription("", "hashing-16", DIMENSION)
 RECORDS = records(120, seed=7)
 VECTORS = unit_vectors(120, seed=7)
-QUESTIONS = ["running stones of the river", "montañas y puentes", "नदी का मंदिर", "寺庙桥梁", "جسر النهر", "1000 engines", "quarks 3.5"]
+QUESTIONS = [
+    "running stones of the river",
+    "montañas y puentes",
+    "नदी का मंदिर",
+    "寺庙桥梁",
+    "جسر النهر",
+    "1000 engines",
+    "quarks 3.5",
+]
 
 FILTERS = {
     "everything": Filter(),
@@ -83,7 +91,10 @@ def test_search_is_exact_under_every_filter(store: VectorStore, filled: str, tru
         assert all(hit.found_by == ("dense",) and hit.similarity == hit.score for hit in found)
     lexical = store.search_lexical(filled, QUESTIONS, 10, where)
     for found, expected, every in zip(
-        lexical, truth.search_lexical("truth", QUESTIONS, 10, where), truth.search_lexical("truth", QUESTIONS, 999, where), strict=True
+        lexical,
+        truth.search_lexical("truth", QUESTIONS, 10, where),
+        truth.search_lexical("truth", QUESTIONS, 999, where),
+        strict=True,
     ):
         _same(found, expected, every)
         assert all(hit.found_by == ("lexical",) and hit.similarity == 0 and hit.score > 0 for hit in found)
@@ -98,7 +109,13 @@ def test_hits_carry_what_was_stored(store: VectorStore, filled: str) -> None:
     for hit in store.search_dense(filled, unit_vectors(1, seed=3), 120, Filter())[0]:
         record = by_id[hit.chunk_id]
         chunk = record.chunk
-        assert (hit.text, hit.start, hit.end, hit.page, hit.section) == (chunk.text, chunk.start, chunk.end, chunk.page, chunk.section)
+        assert (hit.text, hit.start, hit.end, hit.page, hit.section) == (
+            chunk.text,
+            chunk.start,
+            chunk.end,
+            chunk.page,
+            chunk.section,
+        )
         assert (hit.source, hit.title, hit.lang) == (record.source, record.title, record.lang)
         assert (hit.document_id, hit.version_id) == (chunk.document_id, chunk.version_id)
 

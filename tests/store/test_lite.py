@@ -1,0 +1,202 @@
+"""Milvus Lite's folder: its lock, what survives SIGKILL, what is synced, and what an unusable store says."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ckllm.errors import StoreError
+from ckllm.store.base import Filter, IndexDescription
+from ckllm.store.milvus import MilvusStore
+
+from .conftest import await_port, free_port
+from .records import DIMENSION, records, unit_vectors
+
+INDEX = IndexDescription("main", "hashing-16", DIMENSION)
+ROOT = Path(__file__).parents[2]
+
+HOLD = """
+import sys, time
+from ckllm.store.milvus import MilvusStore
+store = MilvusStore(sys.argv[1])
+print("open", flush=True)
+time.sleep(float(sys.argv[2]))
+store.close()
+"""
+
+WRITE = """
+import sys
+from ckllm.store.base import IndexDescription
+from ckllm.store.milvus import MilvusStore
+from tests.store.records import DIMENSION, records, unit_vectors
+store = MilvusStore(sys.argv[1])
+store.create(IndexDescription("main", "hashing-16", DIMENSION))
+everything, vectors = records(400, 3), unit_vectors(400, 3)
+for start in range(0, 400, 8):
+    store.upsert("main", everything[start : start + 8], vectors[start : start + 8])
+    print("upserted", start, flush=True)
+    if start % 24 == 0:
+        store.flush("main")
+    if start % 80 == 40:
+        store.delete_versions("main", [f"v{start // 4}"])
+        print("deleted", start // 4, flush=True)
+print("done", flush=True)
+"""
+
+
+def spawn(code: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+
+
+def test_a_folder_in_use_is_waited_for_and_then_named(tmp_path: Path) -> None:
+    folder = tmp_path / "milvus.db"
+    other = spawn(HOLD, str(folder), "4")
+    assert other.stdout is not None and other.stdout.readline() == "open\n"
+    begun = time.monotonic()
+    with pytest.raises(StoreError, match=r"milvus\.db is open in another process \(waited 0.5 s\).*lock_timeout_s") as error:
+        MilvusStore(str(folder), lock_timeout_s=0.5)
+    assert time.monotonic() - begun < 3 and "\n" not in str(error.value)
+    MilvusStore(str(folder), lock_timeout_s=60).close()
+    assert other.wait(20) == 0
+
+
+@pytest.mark.parametrize("after", [5, 32])
+def test_sigkill_loses_nothing_that_was_acknowledged(tmp_path: Path, after: int) -> None:
+    """Killed while writing: every acknowledged chunk and deletion is there, and the store goes on."""
+    folder = tmp_path / "milvus.db"
+    writer = spawn(WRITE, str(folder))
+    assert writer.stdout is not None
+    upserted, deleted = 0, set()
+    for line in writer.stdout:
+        word, _, number = line.strip().partition(" ")
+        if word == "upserted":
+            upserted = int(number) + 8
+        elif word == "deleted":
+            deleted.add(f"v{number}")
+        if upserted >= 8 * after:
+            os.kill(writer.pid, signal.SIGKILL)
+            break
+    writer.wait(20)
+    everything = records(400, 3)
+    store = MilvusStore(str(folder), lock_timeout_s=10)
+    try:
+        found = {record.chunk.chunk_id: record for some, _ in store.scan("main") for record in some}
+        expected = [record for record in everything[:upserted] if record.chunk.version_id not in deleted]
+        for record in expected:
+            # a deletion may have been carried out without its acknowledgement
+            version = int(record.chunk.version_id[1:])
+            assert found.get(record.chunk.chunk_id) == record or version % 20 == 10, record.chunk.version_id
+        assert not {record.chunk.version_id for record in found.values()} & deleted
+        store.upsert("main", everything, unit_vectors(400, 3))
+        store.flush("main")
+        counts = store.count("main", [f"v{n}" for n in range(100)])
+        assert set(counts.values()) == {4}
+    finally:
+        store.close()
+
+
+def test_data_files_are_synced_before_the_manifest_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    synced = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        events.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        synced(descriptor)
+
+    store = MilvusStore(str(tmp_path / "milvus.db"))
+    try:
+        store.create(INDEX)
+        store.upsert("main", records(8, 1), unit_vectors(8, 1))
+        monkeypatch.setattr(os, "fsync", fsync)
+        store.flush("main")
+        data = next(n for n, name in enumerate(events) if name.startswith("data_") and name.endswith(".parquet"))
+        manifest = next(n for n, name in enumerate(events) if name.startswith("manifest"))
+        assert data < manifest, events
+        events.clear()
+        store.delete_versions("main", ["v0"])
+        assert any(name.startswith("delta_") for name in events), "a deletion is durable when it returns"
+    finally:
+        store.close()
+
+
+def test_many_flushes_leave_one_segment(tmp_path: Path) -> None:
+    store = MilvusStore(str(tmp_path / "milvus.db"))
+    everything, vectors = records(60, 2), unit_vectors(60, 2)
+    store.create(INDEX)
+    for start in range(0, 60, 3):
+        store.upsert("main", everything[start : start + 3], vectors[start : start + 3])
+        store.flush("main")
+    store.close()  # waits for the compaction
+    assert len(list(tmp_path.glob("milvus.db/collections/main/partitions/*/data/*.parquet"))) == 1
+    store = MilvusStore(str(tmp_path / "milvus.db"))
+    try:
+        assert sum(len(some) for some, _ in store.scan("main")) == 60
+        assert store.describe("main") == INDEX
+        assert store.search_lexical("main", ["मंदिर"], 3, Filter())[0], "the languages are known after opening again"
+    finally:
+        store.close()
+
+
+def test_another_process_reads_what_was_closed(tmp_path: Path) -> None:
+    store = MilvusStore(str(tmp_path / "with space ünï"))
+    store.create(INDEX)
+    store.upsert("main", records(4, 1), unit_vectors(4, 1))
+    store.close()
+    store.close()
+    again = MilvusStore(str(tmp_path / "with space ünï"))
+    assert again.count("main", ["v0"]) == {"v0": 4}
+    again.close()
+
+
+def test_what_cannot_be_opened_says_why(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match="is a file, and Milvus Lite keeps its data in a folder"):
+        MilvusStore(str(tmp_path / "file"))
+    with pytest.raises(StoreError, match=r"cannot be opened|Not a directory"):
+        MilvusStore(str(tmp_path / "file" / "below"))
+    with pytest.raises(StoreError, match="no Milvus address"):
+        MilvusStore("ftp://host/x")
+    begun = time.monotonic()
+    with pytest.raises(StoreError, match="not reachable") as error:
+        MilvusStore(f"http://127.0.0.1:{free_port()}")
+    assert time.monotonic() - begun < 12 and "\n" not in str(error.value)
+    store = MilvusStore(str(tmp_path / "lite"))
+    with pytest.raises(StoreError, match=r"does not exist|not found|can't find"):
+        store.count("nothing_there", ["v"])
+    store.close()
+    out, err = capfd.readouterr()
+    assert out == "" and err == ""
+
+
+def test_a_server_that_goes_away_is_reported(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "milvus_lite", "server", "--data-dir", str(tmp_path / "d"), "--host", "127.0.0.1"]
+    server = subprocess.Popen([*command, "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        await_port(port, server)
+        store = MilvusStore(f"http://127.0.0.1:{port}")
+        store.create(replace(INDEX))
+        server.kill()
+        server.wait(10)
+        monkeypatch.setattr("ckllm.store.milvus._READ_S", 3.0)
+        begun = time.monotonic()
+        with pytest.raises(StoreError, match=r"not reachable.*store\.uri") as error:
+            store.search_lexical("main", ["x"], 3, Filter())
+        assert time.monotonic() - begun < 12 and "Traceback" not in str(error.value)
+        store.close()
+    finally:
+        server.kill()
+        server.wait(10)
+    out, err = capfd.readouterr()
+    assert out == "" and err == ""
