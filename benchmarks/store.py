@@ -107,16 +107,10 @@ def search_rows(store: MilvusStore, corpus: Corpus, stored: Vectors) -> list[tup
         )
     ]
     for name, where in filters.items():
-        rows.append(
-            (f"dense{name}", timed(lambda n, w=where: store.search_dense("bench", queries[n : n + 1], K, w))))
-        )
-        rows.append(
-            (f"lexical{name}", timed(lambda n, w=where: store.search_lexical("bench", [questions[n]], K, w))))
-        )
+        rows.append((f"dense{name}", timed(lambda n, w=where: store.search_dense("bench", queries[n : n + 1], K, w))))
+        rows.append((f"lexical{name}", timed(lambda n, w=where: store.search_lexical("bench", [questions[n]], K, w))))
     ids = [digest(str(number)) for number in range(50)]
-    rows.append(
-        ("similarities of 50 chunks", timed(lambda n: store.similarities("bench", queries[n : n + 1], ids))))
-    )
+    rows.append(("similarities of 50 chunks", timed(lambda n: store.similarities("bench", queries[n : n + 1], ids))))
     begun = time.perf_counter()
     store.count("bench", [f"v{n}" for n in range(20)])
     rows.append(("count of 20 versions", f"{1000 * (time.perf_counter() - begun):.0f} ms"))
