@@ -39,13 +39,19 @@ class PackageFile:
     install: str
     """The command that brings it."""
 
-    def locate(self) -> Path:
+    def find(self) -> Path | None:
         spec = importlib.util.find_spec(self.package)
-        folders = list(spec.submodule_search_locations or []) if spec else []
-        for folder in folders:
+        for folder in (spec.submodule_search_locations or []) if spec else []:
             if (Path(folder) / self.path).is_file():
                 return Path(folder) / self.path
-        raise UpstreamError(f"the embedding model needs {self.path} of the package {self.package}: run `{self.install}`")
+        return None
+
+    def locate(self) -> Path:
+        """As `find`; raises UpstreamError with the command that installs the package where it is missing."""
+        file = self.find()
+        if file is None:
+            raise UpstreamError(f"the embedding model needs {self.path} of the package {self.package}: run `{self.install}`")
+        return file
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +138,7 @@ def prepare(model: BundledModel, models_folder: Path) -> Path:
 
 def discard(folder: Path) -> None:
     """Make the next `prepare` convert again, because `folder` turned out to be damaged."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(OSError):
         (folder / DESCRIPTION).unlink()
 
 
@@ -145,7 +151,7 @@ def is_current(model: BundledModel, folder: Path) -> bool:
         whole = all((folder / name).stat().st_size == size for name, size in description["files"].items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
-    return whole and all(_is_same(source.locate(), description["sources"].get(key)) for key, source in _sources(model))
+    return whole and all(_is_same(source.find(), description["sources"].get(key)) for key, source in _sources(model))
 
 
 def _sources(model: BundledModel) -> Iterator[tuple[str, PackageFile]]:
@@ -153,8 +159,11 @@ def _sources(model: BundledModel) -> Iterator[tuple[str, PackageFile]]:
     yield "tokenizer", model.tokenizer
 
 
-def _is_same(file: Path, recorded: object) -> bool:
-    """Equal size and time settle it; a file that was only copied or touched is compared by hash."""
+def _is_same(file: Path | None, recorded: object) -> bool:
+    """Equal size and time settle it; a file that was only copied or touched is compared by hash. Without the package a
+    converted model still serves."""
+    if file is None:
+        return True
     if not isinstance(recorded, dict) or file.stat().st_size != recorded.get("size"):
         return False
     return file.stat().st_mtime_ns == recorded.get("mtime_ns") or _sha256(file) == recorded.get("sha256")

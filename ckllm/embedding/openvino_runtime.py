@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import queue
@@ -127,11 +128,19 @@ def _compile(folder: Path, threads: int, int8: bool) -> Any:
     import openvino as ov
 
     graph = folder / (INT8_GRAPH if int8 and (folder / INT8_GRAPH).is_file() else GRAPH)
-    options: dict[str, Any] = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads or len(os.sched_getaffinity(0))}
-    compiled = folder / COMPILED
+    options: dict[str, Any] = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads or _cores()}
+    core = ov.Core()
     if os.access(folder, os.W_OK):
-        options |= {"CACHE_DIR": str(compiled), "CACHE_MODE": "OPTIMIZE_SIZE"}
-    return ov.Core().compile_model(graph, "CPU", options)
+        kept = {"CACHE_DIR": str(folder / COMPILED), "CACHE_MODE": "OPTIMIZE_SIZE"}
+        # Where the compiled form cannot be read or written (a full disk), the graph itself decides whether all is well.
+        with contextlib.suppress(RuntimeError):
+            return core.compile_model(graph, "CPU", options | kept)
+    return core.compile_model(graph, "CPU", options)
+
+
+def _cores() -> int:
+    """Those that this process may use, where the system says."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def has_int8_instructions(cpu_information: Path = Path("/proc/cpuinfo")) -> bool:

@@ -136,6 +136,22 @@ def test_a_missing_package_is_named_with_the_command_that_brings_it(tmp_path: Pa
     assert list(tmp_path.glob("*absent")) == []
 
 
+def test_a_converted_model_serves_without_its_package(copy: Path, made: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundled.PackageFile, "find", lambda _self: None)
+    assert prepare(MINILM, copy) == copy / MINILM.name
+    assert made == []
+
+
+def test_a_damaged_compiled_form_is_made_again(copy: Path) -> None:
+    expected = OpenVinoEmbedder(MINILM, copy).embed(["a text"], "query")
+    kept = list((copy / MINILM.name / bundled.COMPILED).iterdir())
+    assert kept
+    for file in kept:
+        file.chmod(0o600)
+        os.truncate(file, file.stat().st_size // 2)
+    np.testing.assert_allclose(OpenVinoEmbedder(MINILM, copy).embed(["a text"], "query"), expected, atol=1e-5)
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match=r"cannot write the model all-MiniLM-L6-v2 to .*file"):
