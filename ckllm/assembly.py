@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ckllm.retrieval.sentence_scores import SentenceScorer
     from ckllm.store.base import VectorStore
     from ckllm.store.catalogue import Catalogue
+    from ckllm.store.keys import KeyRing
 
 RERANK_DEPTH = 10
 """Candidates whose sentences are scored one by one."""
@@ -88,7 +89,7 @@ def build(settings: Settings, collection: str, *, create: bool, replacements: Re
         router=_router(),
         rewrite=_rewrite(),
         condition=_condition,
-        access=replacements.access or (lambda user: Access(user=user)),
+        access=replacements.access or (lambda user: _access(settings, user)),
     )
 
 
@@ -113,6 +114,22 @@ def _catalogue(settings: Settings) -> Catalogue:
 
     _home(settings)
     return Catalogue(settings.catalogue_url)
+
+
+def open_keys(settings: Settings) -> KeyRing:
+    """The API keys; they lie in the catalogue's database."""
+    from ckllm.store.keys import KeyRing
+
+    _home(settings)
+    return KeyRing(settings.catalogue_url)
+
+
+def _access(settings: Settings, user: str) -> Access:
+    ring = open_keys(settings)
+    try:
+        return ring.access(user)
+    finally:
+        ring.close()
 
 
 def _store(settings: Settings) -> VectorStore:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import zlib
 from array import array
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, select
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ckllm.contracts import (
     OWNER,
@@ -33,8 +31,6 @@ from ckllm.store.catalogue_rows import (
     Failure,
     LiveVersion,
     StoredVersion,
-    explain,
-    one_line,
     unpack_names,
     visible,
 )
@@ -45,23 +41,13 @@ from ckllm.store.catalogue_schema import (
     collection_table,
     content_table,
     document_table,
-    open_engine,
-    prepare,
     version_table,
 )
+from ckllm.store.database import Database
 
 
-class CatalogueReader:
-    """Opens the database. Objects may be shared by threads: every call takes a connection of its own from the pool."""
-
-    def __init__(self, url: str) -> None:
-        self._engine = open_engine(url)
-        self._name = self._engine.url.render_as_string(hide_password=True)
-        with self._writing() as connection:
-            prepare(connection, self._name)
-
-    def close(self) -> None:
-        self._engine.dispose()
+class CatalogueReader(Database):
+    """What is known. Objects may be shared by threads."""
 
     def collection(self, name: str) -> CollectionRow | None:
         with self._reading() as connection:
@@ -109,6 +95,12 @@ class CatalogueReader:
         query = select(lang).where(*_of(collection, VersionState.LIVE), lang != "").group_by(lang)
         with self._reading() as connection:
             return tuple(connection.execute(query.order_by(func.count().desc(), lang)).scalars())
+
+    def live_among(self, version_ids: Sequence[str]) -> frozenset[str]:
+        """Those of a search's versions that are live now: hits of the others are not to be shown."""
+        where = (version_table.c.id.in_(list(version_ids)), version_table.c.state == VersionState.LIVE)
+        with self._reading() as connection:
+            return frozenset(connection.execute(select(version_table.c.id).where(*where)).scalars())
 
     def obsolete(self, collection: str) -> list[str]:
         query = select(version_table.c.id).where(*_of(collection, VersionState.OBSOLETE)).order_by(version_table.c.id)
@@ -245,25 +237,6 @@ class CatalogueReader:
         return tuple(PageSpan(*page) for page in json.loads(zlib.decompress(data))) if data else ()
 
     # -- connections
-
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        with self._translated(), self._engine.connect().execution_options(ckllm_write=True) as connection, connection.begin():
-            yield connection
-
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with self._translated(), self._engine.connect() as connection:
-            yield connection
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except DBAPIError as error:
-            raise StoreError(explain(self._name, str(error.orig))) from error
-        except SQLAlchemyError as error:
-            raise StoreError(f"the catalogue {self._name} does not serve: {one_line(str(error))}") from error
 
 
 def _of(collection: str, *states: VersionState | str) -> list[ColumnElement[bool]]:

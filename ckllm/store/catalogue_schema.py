@@ -9,6 +9,7 @@
     content          text and pages of a version          zlib over UTF-8 and JSON
     box_block        boxes of a version's characters      zlib over float32, BLOCK characters a row
     chunk            spans of a version
+    api_key          hash of a key → its user, groups and right
 
 Text is stored as compressed bytes, not as a text column: PostgreSQL refuses NUL in text, and the text must come back exactly.
 SQLite runs in WAL mode with `synchronous=FULL`: a transaction that has returned survives a power cut.
@@ -136,6 +137,19 @@ chunk_table = Table(
     Column("page", Integer),
     Column("section", Text, nullable=False),
     Column("kind", String, nullable=False),
+)
+
+
+key_table = Table(
+    "api_key",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("user", String, nullable=False, index=True),
+    Column("groups", Text, nullable=False),
+    Column("right", String, nullable=False),
+    Column("hash", String, nullable=False, unique=True),
+    Column("created", Float, nullable=False),
+    Column("revoked", Float),
 )
 
 
