@@ -4,7 +4,7 @@
     python -m benchmarks.ingestion --generate 500 10000               generated files of 100 words, a run for each number
     python -m benchmarks.ingestion --generate 500 --embedder hashing  everything but the model
 
-Each run is a process of its own with a home of its own. `share` is the time that a stage was at work by the time of the whole run;
+Each run is a process of its own with a home of its own. `share` is the time that a stage was at work by that of the whole run;
 stages overlap, so the shares can add up to more than 1. `peak_mb` is the largest resident memory of the process, and with its
 parser processes `peak_all_mb`.
 """
