@@ -113,7 +113,7 @@ def train(args: argparse.Namespace) -> None:
     from ckllm.experts.training.rows import examples, read_rows
 
     options = TrainingOptions(
-        rank=8, alpha=16, first_layer=8, epochs=args.epochs, learning_rate=6e-4, pack_tokens=960, packs_per_step=1, max_tokens=1000, evaluate_every=20, patience=4
+        rank=8, alpha=16, first_layer=8, epochs=args.epochs, learning_rate=6e-4, most_steps=args.steps, pack_tokens=960, packs_per_step=1, max_tokens=1000, evaluate_every=20, patience=4
     )  # fmt: skip
     tokenizer = AutoTokenizer.from_pretrained(args.base, local_files_only=True)
     parts = [list(examples(read_rows(args.out / f"qa.{part}.jsonl")[0], tokenizer, options.max_tokens)) for part in ("train", "validation")]
@@ -142,6 +142,7 @@ def main() -> None:
         command.add_argument("--eval", type=Path)
         command.add_argument("--base", type=Path)
         command.add_argument("--epochs", type=int, default=1)
+        command.add_argument("--steps", type=int, default=120)
     args = parser.parse_args()
     args.run(args)
 

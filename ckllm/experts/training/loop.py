@@ -34,6 +34,8 @@ class TrainingOptions:
     dropout: float = 0.0
     learning_rate: float = 5e-4
     epochs: int = 3
+    most_steps: int = 0
+    """Optimiser steps after which the run ends, whatever the epochs; 0: no limit."""
     pack_tokens: int = 1280
     """Tokens of one packed sequence."""
     packs_per_step: int = 2
@@ -109,6 +111,7 @@ class Trainer:
         if not packs or not held:
             raise DataError("no examples are left to train or to validate with: give more rows, or raise max_tokens")
         steps = [step for epoch in range(options.epochs) for step in self._epoch(packs, epoch)]
+        steps = steps[: options.most_steps or len(steps)]
         identity = self._identity(training, validation)
         state = checkpoint.load(self._folder, self._model, self._optimizer, identity) or {
             "run": identity, "step": 0, "best_step": 0, "best": math.inf, "curve": [], "recent": [], "stopped": False,

@@ -1,0 +1,47 @@
+"""From logits to honest probabilities, and to the point below which the base model answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ckllm.experts.base import BASE
+from ckllm.experts.routers.measures import macro_f1, softmax
+
+FALSE_ABSTENTION = 0.02
+"""Where there are no out-of-scope examples: the share of known questions that may go to base."""
+
+
+def fit_temperature(logits: NDArray[np.float64], classes: NDArray[np.int64]) -> float:
+    """The divisor of the logits that makes held-out classes likeliest (Guo et al. 2017), between 0.05 and 20."""
+    rows = np.arange(len(classes))
+
+    def cost(log_temperature: float) -> float:
+        return float(-np.log(softmax(logits / np.exp(log_temperature))[rows, classes] + 1e-12).mean())
+
+    low, high, golden = np.log(0.05), np.log(20.0), (np.sqrt(5) - 1) / 2
+    for _ in range(40):
+        first, second = high - golden * (high - low), low + golden * (high - low)
+        low, high = (low, second) if cost(first) < cost(second) else (first, high)
+    return float(np.exp((low + high) / 2))
+
+
+def fit_threshold(confidence: NDArray[np.float64], said: Sequence[str], gold: Sequence[str]) -> float:
+    """The least confidence at which an expert answers. `gold` is BASE for questions that no expert is for.
+
+    With such questions: what maximises macro-F1 over the experts and BASE alike. Without: what sends FALSE_ABSTENTION to base.
+    """
+    if BASE not in gold:
+        return float(np.quantile(confidence, FALSE_ABSTENTION)) if len(confidence) else 0.0
+    labels = sorted(set(gold))
+    candidates = np.unique(np.quantile(confidence, np.linspace(0, 0.6, 61)))
+    scores = [macro_f1(gold, decide(confidence, said, float(at)), labels) for at in candidates]
+    best = np.flatnonzero(np.isclose(scores, max(scores)))
+    return float(candidates[best[len(best) // 2]])
+
+
+def decide(confidence: NDArray[np.float64], said: Sequence[str], threshold: float) -> list[str]:
+    """The expert, or BASE where the confidence lies below the threshold."""
+    return [label if sure >= threshold else BASE for label, sure in zip(said, confidence, strict=True)]
