@@ -20,6 +20,20 @@ _MAX_TOTAL = 1024 * 1024 * 1024
 _MAX_RATIO = 300
 _FREE = 8 * 1024 * 1024
 _RELATIONSHIPS = "{http://schemas.openxmlformats.org/package/2006/relationships}"
+_STRICT = b"http://purl.oclc.org/ooxml/"
+_USUAL = b"http://schemas.openxmlformats.org/"
+_STRICT_NAMES = tuple(
+    (_STRICT + name, _USUAL + folder + b"/2006/" + rest)
+    for name, folder, rest in (
+        (b"wordprocessingml/main", b"wordprocessingml", b"main"),
+        (b"spreadsheetml/main", b"spreadsheetml", b"main"),
+        (b"presentationml/main", b"presentationml", b"main"),
+        (b"drawingml/", b"drawingml", b""),
+        (b"officeDocument/math", b"officeDocument", b"math"),
+        (b"officeDocument/relationships", b"officeDocument", b"relationships"),
+    )
+)
+"""ISO/IEC 29500 Strict has names of its own for the same elements."""
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, ValueError)
 
 
@@ -132,6 +146,10 @@ def is_junk_title(title: str) -> bool:
 def read_xml(data: bytes) -> Any:
     """Parse XML without entities, DTDs or network. Raises DataError where it is broken beyond repair or refers to entities."""
     from lxml import etree
+
+    if _STRICT in data:
+        for strict, usual in _STRICT_NAMES:
+            data = data.replace(strict, usual)
 
     def parser(recover: bool) -> Any:
         return etree.XMLParser(

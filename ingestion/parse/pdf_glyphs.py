@@ -79,23 +79,29 @@ class _Reader:
         import pypdfium2.raw as pdfium
 
         text_page, found = self._text_page, self._found
+        unicode_of, is_generated, box_of = (
+            pdfium.FPDFText_GetUnicode,
+            pdfium.FPDFText_IsGenerated,
+            pdfium.FPDFText_GetLooseCharBox,
+        )
         rectangle = pdfium.FS_RECTF()
+        into = ctypes.byref(rectangle)
         a, b, c, d, e, f = self._transform
         style = Style(10.0, False, False, 0, "")
         for index in range(max(0, pdfium.FPDFText_CountChars(text_page))):
-            code = pdfium.FPDFText_GetUnicode(text_page, index)
+            code = unicode_of(text_page, index)
             if code in (10, 13):
                 if code == 10:
                     found.glyphs.append(Glyph("\n", 0, 0, 0, 0, style, True))
                 continue
-            generated = pdfium.FPDFText_IsGenerated(text_page, index) == 1
+            generated = code == 32 and is_generated(text_page, index) == 1
             if not generated:
                 style = self._style(index)
                 if style.hidden:
                     if code > 32:
                         found.hidden.add(style.hidden)
                     continue
-            if not pdfium.FPDFText_GetLooseCharBox(text_page, index, ctypes.byref(rectangle)):
+            if not box_of(text_page, index, into):
                 continue
             left, top, right, bottom = rectangle.left, rectangle.top, rectangle.right, rectangle.bottom
             x0, y0, x1, y1 = (
@@ -121,7 +127,7 @@ class _Reader:
         import pypdfium2.raw as pdfium
 
         text_object = pdfium.FPDFText_GetTextObject(self._text_page, index)
-        key = ctypes.cast(text_object, ctypes.c_void_p).value if text_object else None
+        key = ctypes.addressof(text_object.contents) if text_object else None
         if self._last is not None and key is not None and self._last[0] == key:
             return self._last[1]
         matrix = pdfium.FS_MATRIX()

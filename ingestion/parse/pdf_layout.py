@@ -128,7 +128,8 @@ def _fragments(page: PageGlyphs) -> list[Fragment]:
         last = box
     _close(run, found)
     for fragment in found:
-        boxes = [_upright(glyph, page) for glyph in fragment.glyphs if not glyph.generated and glyph.text != " "]
+        seen = [glyph for glyph in fragment.glyphs if not glyph.generated and glyph.text != " "]
+        boxes = [glyph[1:5] for glyph in seen] if not seen[0].style.angle else [_upright(glyph, page) for glyph in seen]
         fragment.x0, fragment.y0 = min(box[0] for box in boxes), min(box[1] for box in boxes)
         fragment.x1, fragment.y1 = max(box[2] for box in boxes), max(box[3] for box in boxes)
     return found

@@ -13,6 +13,7 @@ from typing import Any
 from ckllm.contracts import Document, ElementKind, Source
 from ckllm.errors import DataError
 from ingestion.parse.decode import decode
+from ingestion.parse.html import add_html
 from ingestion.parse.package import read_xml
 from ingestion.parse.text import TextBuilder, one_line
 
@@ -41,12 +42,18 @@ _PARAGRAPHS = frozenset(
         "verse",
         "l",
         "claim-text",
+        "label",
+        "mixed-citation",
+        "citation",
+        "copyright-statement",
     ]
 )
 _ROWS = frozenset({"tr", "row", "table-row"})
 _CELLS = frozenset({"td", "th", "entry", "cell", "entrytbl", "table-cell"})
 _SKIPPED = frozenset(["script", "style", "object-id", "mml:annotation", "annotation"])
 _MAX_DEPTH = 200
+_HTML = re.compile(r"<(?:p|div|span|table|h[1-6]|ul|br|a|img)\b[^<>]*>", re.I)
+"""Pages as text of an element, as in feeds and business reports."""
 
 
 def parse(source: Source, media_type: str, _folder: Path) -> Document:
@@ -127,19 +134,23 @@ class _Walk:
             name = _local(child)
             if not name or name in _SKIPPED:
                 continue
-            if _is_field(child, name):
+            if _is_leaf(child) and _HTML.search(child.text or ""):
+                self._flush(fields)
+                add_html(self._builder, child.text)
+            elif _is_field(child, name):
                 value = _text(child)
                 if value:
                     fields.append(f"{name}: {value}")
-                continue
-            self._flush(fields)
-            self._block(child, name, depth)
+            else:
+                self._flush(fields)
+                self._block(child, name, depth)
         self._flush(fields)
 
     def _block(self, element: Any, name: str, depth: int) -> None:
         rows = [one for one in element.iter() if _local(one) in _ROWS] if name in ("table", "tgroup", "tbody") else []
         if name in _TITLES:
-            self._builder.append(ElementKind.HEADING, _text(element), min(max(1, depth - 1), 6))
+            level = 1 if name in ("article-title", "invention-title") else min(max(1, depth - 1), 6)
+            self._builder.append(ElementKind.HEADING, _text(element), level)
         elif rows:
             for caption in element.iterchildren():
                 if _local(caption) in ("title", "caption"):

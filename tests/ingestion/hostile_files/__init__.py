@@ -150,9 +150,9 @@ def gzip_bomb(folder: Path) -> Path:
 
 
 def pdf_bomb(folder: Path) -> Path:
-    """A page whose content stream inflates to 800 MB: spaces compressed twice."""
+    """A page whose content stream inflates to 400 MB: spaces compressed twice."""
     once = zlib.compressobj(1)
-    inner = b"".join(once.compress(b" " * 10_000_000) for _ in range(80)) + once.flush()
+    inner = b"".join(once.compress(b" " * 10_000_000) for _ in range(40)) + once.flush()
     return pdf_of(folder / "bomb.pdf", zlib.compress(inner, 9), "/Filter [/FlateDecode /FlateDecode]")
 
 

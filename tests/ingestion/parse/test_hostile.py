@@ -54,7 +54,7 @@ def test_deeply_nested_html_keeps_what_is_above(tmp_path: Path) -> None:
 
 
 def test_a_pdf_that_inflates_costs_only_itself(tmp_path: Path) -> None:
-    with ParserPool(1, 20, 400, tmp_path) as pool:
+    with ParserPool(1, 30, 256, tmp_path) as pool:
         bomb = pool.submit(source_of(hostile_files.pdf_bomb(tmp_path)))
         good = pool.submit(source_of(write(tmp_path, "good.txt", "still served")))
         with pytest.raises(DataError, match=r"memory|no text|broken|crashed|stopped"):

@@ -289,3 +289,12 @@ def test_plain_text_keeps_its_offsets_and_finds_lists(tmp_path: Path) -> None:
 def test_white_space_alone_is_no_text(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no text"):
         read(write(tmp_path, "a.txt", " \n\t\n"))
+
+
+def test_pages_inside_feeds_are_read_as_pages(tmp_path: Path) -> None:
+    feed = (
+        "<?xml version='1.0'?><rss><channel><title>Harbour news</title><item><title>Tides</title>"
+        "<description><![CDATA[<p>High <b>water</b></p><script>x()</script>]]></description></item></channel></rss>"
+    )
+    document = read(write(tmp_path, "feed.xml", feed))
+    assert document.text.split("\n\n") == ["Harbour news", "Tides", "High water"]

@@ -280,3 +280,9 @@ def test_images_without_ocr_say_what_to_install(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(ocr, "available", lambda: False)
     with pytest.raises(DataError, match=r"no text: .*install tesseract-ocr"):
         read(write(tmp_path, "scan.png", b"\x89PNG\r\n\x1a\n" + b"0" * 100))
+
+
+def test_strict_office_documents_have_other_names_for_the_same(tmp_path: Path) -> None:
+    strict = 'xmlns:w="http://purl.oclc.org/ooxml/wordprocessingml/main"'
+    body = f"<w:document {strict}><w:body><w:p><w:r><w:t>strict words</w:t></w:r></w:p></w:body></w:document>"
+    assert read(hostile_files.docx_of(tmp_path / "strict.docx", body)).text == "strict words"
