@@ -11,7 +11,7 @@ export HF_HUB_OFFLINE := 1
 export TRANSFORMERS_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint check bench constraints clean
+.PHONY: help install demo test test-all lint check bench docs constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -46,6 +46,12 @@ lint: $(VENV)/.installed-dev ## linters, types, and the direction of imports
 	$(BIN)/lint-imports
 
 check: lint test ## lint and test
+
+bench: $(VENV)/.installed-dev ## how fast the sample documents are ingested, and where the time goes
+	$(BIN)/python -m benchmarks.ingestion examples/documents
+
+docs: $(VENV)/.installed ## refresh the table of settings in the user guide
+	$(BIN)/python docs/settings_table.py
 
 constraints: $(VENV)/.installed-dev ## pin what is installed now
 	@{ echo "# Every version that is tested together; made by \`make constraints\`."; \
