@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import shutil
 import subprocess
 import tempfile
@@ -36,8 +35,7 @@ def _languages() -> str:
         (line.strip() for line in listed.stdout.splitlines()[1:] if line.strip() not in ("", "osd", "equ")),
         key=lambda x: x != "eng",
     )
-    wanted = os.environ.get("TESSERACT_LANGUAGES") or "+".join(found[:_MAX_LANGUAGES])
-    return wanted or "eng"
+    return "+".join(found[:_MAX_LANGUAGES]) or "eng"
 
 
 def has_pictures(page: Any) -> bool:
