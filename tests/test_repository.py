@@ -129,7 +129,7 @@ def test_settings_table_has_every_key_and_its_meaning() -> None:
 
 
 def test_no_paths_of_a_machine_in_tracked_files() -> None:
-    pattern = re.compile(r"/(?:home|Users|root|work)/(?!ckllm\b)[\w.-]+")
+    pattern = re.compile(r"(?<![\w.-])/(?:home|Users|root|work)/(?!ckllm\b)[\w.-]+")
     for path in tracked_files():
         if path.suffix not in BINARY:
             found = pattern.search(path.read_text(encoding="utf-8", errors="replace"))
