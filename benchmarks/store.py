@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,8 @@ class Corpus:
 
     def vectors(self, count: int) -> Vectors:
         drawn = self._centres[self._random.integers(0, 500, count)] + self._random.normal(size=(count, DIMENSION))
-        return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+        unit: Vectors = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+        return unit
 
     def text(self, words: int) -> str:
         return " ".join(self._random.choice(self._words, size=words, p=self._weights))
@@ -107,14 +109,22 @@ def search_rows(store: MilvusStore, corpus: Corpus, stored: Vectors) -> list[tup
         )
     ]
     for name, where in filters.items():
-        rows.append((f"dense{name}", timed(lambda n, w=where: store.search_dense("bench", queries[n : n + 1], K, w))))
-        rows.append((f"lexical{name}", timed(lambda n, w=where: store.search_lexical("bench", [questions[n]], K, w))))
+        rows.append((f"dense{name}", timed(partial(_dense, store, queries, where))))
+        rows.append((f"lexical{name}", timed(partial(_lexical, store, questions, where))))
     ids = [digest(str(number)) for number in range(50)]
     rows.append(("similarities of 50 chunks", timed(lambda n: store.similarities("bench", queries[n : n + 1], ids))))
     begun = time.perf_counter()
     store.count("bench", [f"v{n}" for n in range(20)])
     rows.append(("count of 20 versions", f"{1000 * (time.perf_counter() - begun):.0f} ms"))
     return rows
+
+
+def _dense(store: MilvusStore, queries: Vectors, where: Filter, number: int) -> None:
+    store.search_dense("bench", queries[number : number + 1], K, where)
+
+
+def _lexical(store: MilvusStore, questions: Sequence[str], where: Filter, number: int) -> None:
+    store.search_lexical("bench", [questions[number]], K, where)
 
 
 def machine() -> str:

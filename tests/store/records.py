@@ -41,7 +41,8 @@ GROUPS: Sequence[tuple[str, ...]] = [
 
 def unit_vectors(count: int, seed: int) -> Vectors:
     vectors = np.random.default_rng(seed).normal(size=(count, DIMENSION)).astype(np.float32)
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    unit: Vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 def records(count: int, seed: int) -> list[ChunkRecord]:

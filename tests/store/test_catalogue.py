@@ -7,6 +7,7 @@ import random
 import sqlite3
 import threading
 from array import array
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -119,7 +120,7 @@ def test_beginning_twice_starts_over(catalogue: Catalogue) -> None:
 @pytest.mark.parametrize("until", ["PENDING", "PARSED", "EMBEDDED", "LIVE"])
 def test_illegal_transitions_raise_and_change_nothing(catalogue: Catalogue, until: str) -> None:
     document = Document("t", "text", ())
-    moves = {
+    moves: dict[str, Callable[[], object]] = {
         "PARSED": lambda: catalogue.parsed("v1", document, []),
         "EMBEDDED": lambda: catalogue.embedded(["v1"]),
         "LIVE": lambda: catalogue.go_live(["v1"]),
@@ -127,7 +128,7 @@ def test_illegal_transitions_raise_and_change_nothing(catalogue: Catalogue, unti
         "forgotten": lambda: catalogue.forget(["v1"]),
         "begun": lambda: catalogue.begin("main", source(), "v1", ()),
     }
-    legal = {
+    legal: dict[str, set[str]] = {
         "PENDING": {"PARSED", "begun"},
         "PARSED": {"EMBEDDED", "begun"},
         "EMBEDDED": {"LIVE", "back", "begun"},
@@ -195,6 +196,13 @@ def test_groups_decide_who_sees_what(catalogue: Catalogue) -> None:
         with pytest.raises(UnknownDocumentError):
             catalogue.remove([public, staff], access)
     assert [shown.id for shown in catalogue.document_text([staff, public], ana)] == [staff, public]
+
+
+def test_live_among_tells_what_may_be_shown(catalogue: Catalogue) -> None:
+    write(catalogue, "v1")
+    write(catalogue, "v2", "/b", until="EMBEDDED")
+    assert catalogue.live_among(["v1", "v2", "v3"]) == {"v1"}
+    assert catalogue.live_among([]) == frozenset()
 
 
 def test_removing_leaves_versions_to_be_dropped_from_the_store(catalogue: Catalogue) -> None:
@@ -295,7 +303,7 @@ def test_threads_share_a_catalogue(catalogue: Catalogue) -> None:
 
 def test_any_sequence_of_steps_keeps_one_live_version_a_document(catalogue: Catalogue) -> None:
     draw = random.Random(5)
-    steps = [
+    steps: list[Callable[[str, str], object]] = [
         lambda v, u: write(catalogue, v, u, until=draw.choice(["PENDING", "PARSED", "EMBEDDED", "LIVE"])),
         lambda v, u: catalogue.embedded([v]),
         lambda v, u: catalogue.go_live([v]),
