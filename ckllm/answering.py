@@ -9,8 +9,8 @@ from ckllm.asking import Asked, Checked, Draft, Found
 from ckllm.citations.attribution import EvidenceIndex
 from ckllm.citations.checking import check, quoted
 from ckllm.citations.composition import Boxes, compose
-from ckllm.citations.quoting import best_quotes, shown
-from ckllm.citations.refusal import RefusalPolicy, Signals
+from ckllm.citations.quoting import best_quotes
+from ckllm.citations.refusal import RefusalPolicy, Signals, script
 from ckllm.citations.short_answer import short_answer
 from ckllm.citations.verification import Verifier
 from ckllm.contracts import Evidence, Hit, Prompt
@@ -48,7 +48,8 @@ class Answering:
             return "no document that may be searched here holds anything about it"
         best = max(self._cosines(found, evidence).values())
         index = EvidenceIndex(evidence)
-        signals = Signals(best, index.coverage(found.query), index.coverage_in_one(found.query))
+        across = script(found.query) != script(evidence[0].hit.text)
+        signals = Signals(best, index.coverage(found.query), index.coverage_in_one(found.query), across)
         return self._policy.doubt(found.vector, signals)
 
     def prompt(self, llm: BaseLLM, asked: Asked, evidence: Sequence[Evidence]) -> Prompt:
@@ -75,10 +76,15 @@ class Answering:
         """Supported sentences of the draft; exact quotes where there are none."""
         offered = [entry for entry in draft.evidence if entry.in_prompt]
         index = EvidenceIndex(offered)
-        claims = [claim for claim in check(draft.text, index, self._verifier) if claim.supported]
+        ranked = best_quotes(found.query, index, self._cosines(found, offered))
+        claims = [
+            claim
+            for claim in check(draft.text, index, self._verifier)
+            if claim.supported and any(quote in ranked for quote in claim.quotes)
+        ]
         exact = not claims
         if exact:
-            claims = quoted(shown(best_quotes(found.query, index, self._cosines(found, offered))))
+            claims = quoted(ranked[:1])
         composed = compose(claims, draft.evidence, boxes)
         quotes = [quote for claim in claims for quote in claim.quotes]
         short = short_answer(composed, found.query, quotes)

@@ -43,6 +43,8 @@ class Replacements:
     embedder: Embedder | None = None
     llm: BaseLLM | None = None
     access: Callable[[str], Access] | None = None
+    any_embedder: bool = False
+    """Do not refuse a collection that was made with another embedder: for moving it to this one, which does not search it."""
 
 
 def open_knowledge_base(
@@ -146,7 +148,8 @@ def _embedder(settings: Settings, replacements: Replacements, index: CollectionI
         from ckllm.embedding.table import open_embedder
 
         embedder = open_embedder(settings.embedding, settings.models_folder)
-    index.refuse_other_embedder(embedder)
+    if not replacements.any_embedder:
+        index.refuse_other_embedder(embedder)
     return embedder
 
 

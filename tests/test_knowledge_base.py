@@ -82,6 +82,13 @@ def test_only_the_supported_sentences_are_kept(kb: KnowledgeBase) -> None:
     assert [sentence.text for sentence in answer.sentences] == [TRUE]
 
 
+def test_what_is_true_but_answers_another_question_gives_way_to_a_quote(kb: KnowledgeBase) -> None:
+    script(kb, "The hatch stays closed while the pump runs.")
+    answer = kb.ask(QUESTION)
+    assert answer.quoted
+    assert answer.sentences[0].text == TRUE
+
+
 def test_a_question_about_something_else_is_refused_without_the_model(kb: KnowledgeBase) -> None:
     answer = kb.ask("Which vitamins does broccoli soup contain?")
     assert answer.refused

@@ -7,6 +7,8 @@ have planted in the answer to fetch something when it is shown.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import regex
 
 _NUMBERS = r"\d+(?:\s*[,;–-]\s*\d+)*"
@@ -18,26 +20,32 @@ _MODEL_MADE = regex.compile(rf"\s*\(\s*{_NAMED}\s*#?\s*{_NUMBERS}\s*\)|\s+\(\d{{
 _IMAGE = regex.compile(r"!\[([^\]\n]*)\]\([^)\n]*\)")
 _LINK = regex.compile(r"\[([^\]\n]+)\]\([^)\n]*\)")
 _TAG = regex.compile(r"</?[A-Za-z!][^<>\n]{0,400}>")
-_LONGEST = 48
-"""Characters that an unclosed bracket may hold back in a stream."""
+_LONGEST = 200
+"""Characters that an open bracket may hold back in a stream; what is longer is shown without its brackets."""
+_OPENING, _CLOSING = "[【(<", "]】)>"
+_BRACKETS = {ord(character): None for character in _OPENING + _CLOSING}
 
 
 def without_brackets(text: str) -> str:
-    """`text` without anything of the form of a citation marker, and white space made single spaces.
-
-    Fit to be shown in an answer.
-    """
-    return " ".join(_BRACKETED.sub("", text).split())
+    """`text` without anything that looks like a marker, and with single spaces: fit to be shown in an answer."""
+    return " ".join(_settled(lambda words: _BRACKETED.sub("", words), text).split())
 
 
 def without_markup(text: str) -> str:
     """Links and images reduced to their words, HTML tags taken out: nothing is left that a viewer would fetch or follow."""
-    return _TAG.sub("", _LINK.sub(r"\1", _IMAGE.sub(r"\1", text)))
+    return _settled(lambda words: _TAG.sub("", _LINK.sub(r"\1", _IMAGE.sub(r"\1", words))), text)
 
 
 def clean_draft(text: str) -> str:
     """What a model wrote, without its markers and without active markup; line breaks are kept."""
-    return _MODEL_MADE.sub("", _BRACKETED.sub("", without_markup(text)))
+    return _settled(lambda words: _MODEL_MADE.sub("", _BRACKETED.sub("", without_markup(words))), text)
+
+
+def _settled(step: Callable[[str], str], text: str) -> str:
+    """`step` until nothing changes: taking out `[1]` from `[1[1]]` leaves another one. Every step shortens, so it ends."""
+    while (after := step(text)) != text:
+        text = after
+    return text
 
 
 class DraftFilter:
@@ -49,8 +57,10 @@ class DraftFilter:
     def feed(self, piece: str) -> str:
         """What can be shown now that `piece` has come."""
         self._held += piece
-        cut = self._safe()
+        cut = _open_at(self._held)
         shown, self._held = self._held[:cut], self._held[cut:]
+        if len(self._held) > _LONGEST:
+            shown, self._held = shown + self._held.translate(_BRACKETS), ""
         return clean_draft(shown)
 
     def close(self) -> str:
@@ -58,26 +68,19 @@ class DraftFilter:
         shown, self._held = self._held, ""
         return clean_draft(shown)
 
-    def _safe(self) -> int:
-        """Length of the beginning that no later piece can turn into a marker or a link."""
-        text = self._held
-        for at in range(max(0, len(text) - _LONGEST), len(text)):
-            if text[at] in "[【(<!" or text[at].isspace():
-                rest = text[at:].lstrip()
-                if not rest or (rest[0] in "[【(<!" and not _closed(rest)):
-                    return at
-        return len(text)
 
-
-def _closed(text: str) -> bool:
-    """Whether the bracket that `text` begins with is closed, together with the target of a link after it."""
-    closing = {"[": "]", "【": "】", "(": ")", "<": ">"}.get(text[0])
-    if closing is None:
-        return len(text) > 1 and text[1] != "["
-    end = text.find(closing)
-    if end < 0:
-        return False
-    following = text[end + 1 :]
-    if text[0] != "[":
-        return bool(following)
-    return bool(following) and (following[0] != "(" or ")" in following)
+def _open_at(text: str) -> int:
+    """Where a marker, link or tag may have begun that later pieces could complete; the length where none has."""
+    depth, start = 0, len(text)
+    for at, character in enumerate(text):
+        if character in _OPENING:
+            start = at if depth == 0 else start
+            depth += 1
+        elif character in _CLOSING and depth:
+            depth -= 1
+        if depth == 0 and character not in _CLOSING:
+            start = len(text)
+    undecided = start if depth or text[-1:] in _CLOSING else len(text)
+    if text[undecided - 1 : undecided] == "!":
+        undecided -= 1
+    return len(text[:undecided].rstrip())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from ckllm.citations.attribution import EvidenceIndex
 from ckllm.citations.terms import content_keys
@@ -10,15 +10,21 @@ from ckllm.contracts import Quote
 
 COVERAGE_WEIGHT = 0.3
 """Beside the cosine's range among the candidates, which counts 1."""
-CLOSE_SECOND = 0.97
-"""A second sentence is quoted too where it scores at least this share of the best."""
+MOST_ANSWERING = 4
+LEAST_SHARE = 0.5
+"""Of the best sentence's score, that another must have to count as an answer too."""
 LONGEST_QUOTE = 600
 """Characters; a longer piece is no sentence but a table or a listing, and another one is taken where there is one."""
 
 
-def best_quotes(question: str, index: EvidenceIndex, cosines: Mapping[tuple[int, int, int], float], most: int = 1) -> list[Quote]:
-    """The best `most` sentences for the question, best first; `cosines` by (marker, start, end)."""
-    return [quote for _, quote in scored_quotes(question, index, cosines)[:most]]
+def best_quotes(question: str, index: EvidenceIndex, cosines: Mapping[tuple[int, int, int], float]) -> list[Quote]:
+    """The sentences that may answer the question, best first; `cosines` by (marker, start, end).
+
+    The first is what is quoted; a drafted sentence has to rest on one of them: what is true but says something else is no
+    answer.
+    """
+    scored = scored_quotes(question, index, cosines)[:MOST_ANSWERING]
+    return [quote for score, quote in scored if score >= LEAST_SHARE * scored[0][0]]
 
 
 def scored_quotes(
@@ -41,8 +47,3 @@ def scored_quotes(
 
 def _place(quote: Quote) -> tuple[int, int, int]:
     return quote.marker, quote.start, quote.end
-
-
-def shown(quotes: Sequence[Quote]) -> list[Quote]:
-    """In the order in which they stand in the documents."""
-    return sorted(quotes, key=_place)

@@ -11,7 +11,9 @@ from ckllm.citations.composition import Claim, compose
 from ckllm.citations.verification import RuleVerifier
 from ckllm.contracts import Box, Evidence, Hit, Quote
 
-DOCUMENT = "Zero. The pump runs at 40 Hz. The filter is washed weekly [12]. Do not open the hatch.\nThe lamp is green. आख़िरी वाक्य।"
+DOCUMENT = (
+    "Zero. The pump runs at 40 Hz. The filter is washed weekly [12]. Do not open the hatch.\nThe lamp is green. आख़िरी वाक्य।"
+)
 START = 6
 
 
@@ -54,6 +56,11 @@ def test_a_marker_in_the_document_is_not_shown_as_ours() -> None:
     assert made.citations[0].quote == "The filter is washed weekly [12]."
 
 
+def test_facts_of_two_sentences_mixed_into_one_are_not_supported() -> None:
+    claims = check("The pump is washed weekly at 40 Hz.", EvidenceIndex(EVIDENCE), RuleVerifier(0.7))
+    assert [claim.supported for claim in claims] == [False]
+
+
 def test_boxes_and_their_page_are_looked_up_by_span() -> None:
     asked = []
 
@@ -67,7 +74,32 @@ def test_boxes_and_their_page_are_looked_up_by_span() -> None:
     assert made.citations[0].page == 4
 
 
-WORDS = st.sampled_from("The pump runs at 40 Hz . filter is washed weekly lamp green [3] (1) [9, 2] \n not 50 आख़िरी वाक्य।".split(" "))
+WORDS = st.sampled_from(
+    [
+        "The",
+        "pump",
+        "runs",
+        "at",
+        "40",
+        "Hz",
+        ".",
+        "filter",
+        "is",
+        "washed",
+        "weekly",
+        "lamp",
+        "green",
+        "[3]",
+        "(1)",
+        "[9,",
+        "2]",
+        "\n",
+        "not",
+        "50",
+        "आख़िरी",
+        "वाक्य।",
+    ]
+)
 
 
 @given(st.lists(WORDS, max_size=40))

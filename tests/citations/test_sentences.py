@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ TEXTS = st.text(alphabet=st.sampled_from("ab Z.!?\n\t|-*1।。 \u200d\u00e9\U00
 def test_spans_are_exact_ordered_and_lose_nothing(text: str, lang: str) -> None:
     spans = split_sentences(text, lang)
     assert all(text[span.start : span.end] == span.text for span in spans)
-    assert all(before.end <= after.start for before, after in zip(spans, spans[1:], strict=False))
+    assert all(before.end <= after.start for before, after in pairwise(spans))
     assert "".join("".join(span.text.split()) for span in spans) == "".join(text.split())
 
 

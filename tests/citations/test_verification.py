@@ -5,7 +5,10 @@ import pytest
 from ckllm.citations.verification import RuleVerifier, names, numbers
 from ckllm.contracts import Quote
 
-EVIDENCE = "The Kestrel bridge was opened by Mayor Ada Brandt on 3 May 1932 and spans 1,204 m over the river, but it does not carry trains."
+EVIDENCE = (
+    "The Kestrel bridge was opened by Mayor Ada Brandt on 3 May 1932 and spans 1,204 m over the river,"
+    " but it does not carry trains."
+)
 
 
 def supported(sentence: str, evidence: str = EVIDENCE) -> bool:

@@ -8,9 +8,8 @@ from ckllm.retrieval.evidence import distinct, ledger, pack
 
 
 def hit(text: str, start: int = 0, document: str = "d", chunk: str = "") -> Hit:
-    return Hit(
-        1, 1.0, text, "/a", "T", None, "", start, start + len(text), document, chunk or f"{document}{start}", ("dense",), "en", "v"
-    )
+    chunk = chunk or f"{document}{start}"
+    return Hit(1, 1.0, text, "/a", "T", None, "", start, start + len(text), document, chunk, ("dense",), "en", "v")
 
 
 def test_repetitions_and_overlaps_are_left_out() -> None:
@@ -40,7 +39,8 @@ def test_a_passage_too_long_is_passed_over_for_a_shorter_one() -> None:
         return sum(len(h.text) for h in some) <= 100
 
     packed = pack(hits, fits)
-    assert [(entry.marker, entry.in_prompt, entry.hit.text[0]) for entry in packed] == [(1, True, "a"), (2, True, "c"), (3, False, "b")]
+    found = [(entry.marker, entry.in_prompt, entry.hit.text[0]) for entry in packed]
+    assert found == [(1, True, "a"), (2, True, "c"), (3, False, "b")]
 
 
 def test_the_best_passage_is_cut_where_nothing_fits() -> None:

@@ -8,7 +8,9 @@ from ckllm.retrieval.rewrite import standalone_query
 HISTORY = (Message("user", "Who designed the Kestrel bridge?"), Message("assistant", "Ada Brandt."))
 
 
-@pytest.mark.parametrize("question", ["And when?", "How long did it take her to build the approach roads?", "इसका निर्माण कब हुआ और किसने किया?"])
+@pytest.mark.parametrize(
+    "question", ["And when?", "How long did it take her to build the approach roads?", "इसका निर्माण कब हुआ और किसने किया?"]
+)
 def test_a_follow_up_is_searched_for_with_the_question_before_it(question: str) -> None:
     assert standalone_query(question, HISTORY) == f"Who designed the Kestrel bridge? {question}"
 
