@@ -130,8 +130,7 @@ def reembed(
     """
     from ingestion.transfer import reembed as move
 
-    overrides = {"embedding.model": model} if model else None
-    with session(context).open_any_embedder(collection, overrides) as kb:
+    with session(context).open_to_reembed(collection, model) as kb:
         done = move(kb)
     if as_json:
         output.print_json({"collection": collection, **done})

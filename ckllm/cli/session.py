@@ -31,11 +31,20 @@ class Session:
 
         return load_settings(self.home, self.config, overrides)
 
-    def open(self, collection: str, *, create: bool = False, overrides: Mapping[str, Any] | None = None) -> KnowledgeBase:
+    def open(self, collection: str, *, create: bool = False) -> KnowledgeBase:
         """The knowledge base of these options; use it as a context manager."""
         from ckllm.assembly import open_knowledge_base
 
-        return open_knowledge_base(collection=collection, settings=self.settings(overrides), create=create)
+        return open_knowledge_base(collection=collection, settings=self.settings(), create=create)
+
+    def open_to_reembed(self, collection: str, model: str | None) -> KnowledgeBase:
+        """A collection with the embedder that it is to move to; `model` None: the one of the settings."""
+        from ckllm.assembly import Replacements, open_knowledge_base
+
+        settings = self.settings({"embedding.model": model} if model else None)
+        return open_knowledge_base(
+            collection=collection, settings=settings, create=False, replacements=Replacements(any_embedder=True)
+        )
 
 
 def session(context: typer.Context) -> Session:
