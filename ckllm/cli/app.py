@@ -58,6 +58,8 @@ app.add_typer(collections.app, name="collections")
 app.add_typer(experts.app, name="experts")
 app.add_typer(keys.app, name="keys")
 app.command("complete")(models.complete)
+app.command("batch")(models.batch)
+app.command("benchmark")(models.benchmark)
 app.command("doctor")(doctor.doctor)
 
 
