@@ -153,6 +153,7 @@ class BaseLLM(Stateful, Parameterised, ABC):
             temperature=0.0 if greedy else values["temperature"],
             stop=(*((stop_token,) if stop_token else ()), *stop),
             seed=self._next_seed(values["seed"], greedy),
+            seed_is_wish=values["seed"] is not None,
             adapters=adapters,
             stop_token_ids=() if stop_id is None else (stop_id,),
             max_tokens=values["max_tokens"],

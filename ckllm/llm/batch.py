@@ -36,12 +36,12 @@ def each_alone(
 
     Closing the iterator cancels what has not finished.
     """
-    cancel = threading.Event()
+    events = [threading.Event() for _ in requests]
 
-    def work(request: GenerationRequest) -> Completion:
-        return completed(open_stream(request, cancel))
+    def work(index: int) -> Completion:
+        return completed(open_stream(requests[index], events[index]))
 
-    futures: dict[Future[Completion], int] = {pool.submit(work, request): index for index, request in enumerate(requests)}
+    futures: dict[Future[Completion], int] = {pool.submit(work, index): index for index in range(len(requests))}
     try:
         for future in as_completed(futures):
             error = future.exception()
@@ -52,6 +52,6 @@ def each_alone(
             else:
                 yield futures[future], future.result()
     finally:
-        cancel.set()
-        for future in futures:
+        for future, index in futures.items():
             future.cancel()
+            events[index].set()

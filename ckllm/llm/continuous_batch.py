@@ -1,7 +1,9 @@
 """Several generations at once in one OpenVINO pipeline: a thread that steps it, and a queue for each request.
 
 The pipeline schedules at every token which requests run together (continuous batching, Yu et al., Orca, OSDI 2022, over paged
-attention, Kwon et al., SOSP 2023), so a request neither waits for another to end nor sees anything of it.
+attention, Kwon et al., SOSP 2023), so a request does not wait for another to end, and sees nothing of it. One thing they do
+share is the generator of random numbers: a request that samples with a seed of its own runs with no other sampling request
+beside it; greedy ones always may.
 """
 
 from __future__ import annotations
@@ -36,9 +38,12 @@ class ContinuousBatch:
         self._thread = threading.Thread(target=self._serve, name="openvino-steps", daemon=True)
         self._thread.start()
 
-    def tokens(self, ids: list[int], config: Any, cancel: threading.Event) -> Iterator[int]:
-        """New tokens of one request as they are made. Ends early once `cancel` is set; closing frees the request's memory."""
-        ticket = _Ticket(ids, config)
+    def tokens(self, ids: list[int], config: Any, cancel: threading.Event, seeded: bool = False) -> Iterator[int]:
+        """New tokens of one request as they are made. Ends early once `cancel` is set; closing frees the request's memory.
+
+        `seeded`: the request samples, and its seed must give the same answer again.
+        """
+        ticket = _Ticket(ids, config, samples=bool(config.do_sample), seeded=seeded)
         with self._wake:
             if self._closing:
                 raise UpstreamError("the model was closed while a request waited for it")
@@ -90,15 +95,32 @@ class ContinuousBatch:
         with self._wake:
             while not self._closing and not self._arrived and not self._running:
                 self._wake.wait()
-            arrived, self._arrived = self._arrived, []
             if self._closing:
-                self._running += arrived
+                self._running += self._arrived
+                self._arrived = []
                 return False
-        for ticket in arrived:
+            admitted = self._admitted()
+        for ticket in admitted:
             ticket.begin(self._pipeline, next(self._numbers))
             if not ticket.ended:
                 self._running.append(ticket)
         return bool(self._running) or self._wait()
+
+    def _admitted(self) -> list[_Ticket]:
+        """Take from what arrived all that may run now; sampling requests in the order in which they came."""
+        sampling = [ticket for ticket in self._running if ticket.samples]
+        admitted: list[_Ticket] = []
+        waiting: list[_Ticket] = []
+        for ticket in self._arrived:
+            alone = not sampling or not (ticket.seeded or any(other.seeded for other in sampling))
+            overtakes = any(other.samples for other in waiting)
+            if ticket.cancelled.is_set() or not ticket.samples or (alone and not overtakes):
+                admitted.append(ticket)
+                sampling += [ticket] if ticket.samples else []
+            else:
+                waiting.append(ticket)
+        self._arrived = waiting
+        return admitted
 
     def _fail(self, error: UpstreamError) -> None:
         for ticket in self._running:
@@ -109,8 +131,9 @@ class ContinuousBatch:
 class _Ticket:
     """One request on its way through the pipeline."""
 
-    def __init__(self, ids: list[int], config: Any) -> None:
+    def __init__(self, ids: list[int], config: Any, samples: bool, seeded: bool) -> None:
         self._ids, self._config = ids, config
+        self.samples, self.seeded = samples, seeded
         self._handle: Any = None
         self.items: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self.cancelled = threading.Event()

@@ -30,6 +30,8 @@ class GenerationRequest:
     """Text that ends the answer; it is cut off, and found across token borders."""
     seed: int | None = None
     """None: a different sample each time."""
+    seed_is_wish: bool = True
+    """False where the seed was drawn, not asked for: an engine may then trade repeatability for running requests together."""
     adapters: Mapping[str, float] = field(default_factory=dict)
     """Folder (or, for a server, name) of each LoRA adapter → its weight; exactly this mixture, for this request alone."""
     prompt: str | None = None
@@ -115,8 +117,9 @@ class GenerationStream(Iterator[str]):
 
     def close(self) -> None:
         """Cancel and free the model. May be called at any time, from any thread, more than once."""
-        self._cancel.set()
-        self._finish("cancelled")
+        if not self._ended:
+            self._cancel.set()
+            self._finish("cancelled")
 
     def _advance(self) -> str:
         if self._cancel.is_set():

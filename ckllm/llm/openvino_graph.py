@@ -25,10 +25,11 @@ from ckllm.llm.gguf import GgufFile, write_tokenizer
 if TYPE_CHECKING:
     import openvino as ov
 
-VERSION = 1
+VERSION = 2
 MODEL = "openvino_model.xml"
 _KEPT = ("openvino_tokenizer.xml", "openvino_tokenizer.bin", "openvino_detokenizer.xml", "openvino_detokenizer.bin")
 _PROBE = "The river rises in the hills, passes the old mill and the market town, and reaches the sea at"
+_BLOCK = 32
 LARGEST_DISTANCE = 0.3
 LEAST_COSINE = 0.98
 """Of the graph's and the reference's next-token logits; a graph with swapped or permuted weights stays below 0.6."""
@@ -103,15 +104,24 @@ def _own_projections(source: Path, target: Path, file: GgufFile) -> Mapping[str,
 
 
 def int8_weights(weights: NDArray[np.float32]) -> Any:
-    """A constant as int8 with one scale a row: a graph node of shape (rows, columns), float32."""
+    """A constant as unsigned int8 with a scale and a zero point for 32 columns: a graph node of shape (rows, columns), float32.
+
+    GGUF's own blocks are 32 wide, with at most 256 even steps, so blocks of 4, 5 and 8 bits keep their values up to rounding.
+    """
     from openvino import opset13 as ops
 
-    scales = np.abs(weights).max(axis=-1, keepdims=True) / 127
-    scales[scales == 0] = 1
-    scales = scales.astype(np.float16)
-    rounded = np.clip(np.rint(weights / scales.astype(np.float32)), -127, 127).astype(np.int8)
-    product = ops.multiply(ops.convert(ops.constant(rounded), "f16"), ops.constant(scales))
-    return ops.convert(product, "f32")
+    rows, columns = weights.shape
+    blocks = weights.reshape(rows, -1, _BLOCK if columns % _BLOCK == 0 else columns)
+    low, high = blocks.min(axis=-1, keepdims=True), blocks.max(axis=-1, keepdims=True)
+    # A block that does not reach 0 is widened to it: the zero point must be one of the 256 steps.
+    low, high = np.minimum(low, 0), np.maximum(high, 0)
+    scales = np.where(high > low, (high - low) / 255, 1).astype(np.float16)
+    wide = scales.astype(np.float32)
+    zeros = np.clip(np.rint(-low / wide), 0, 255)
+    steps = np.clip(np.rint(blocks / wide) + zeros, 0, 255).astype(np.uint8)
+    shifted = ops.subtract(ops.convert(ops.constant(steps), "f16"), ops.convert(ops.constant(zeros.astype(np.uint8)), "f16"))
+    product = ops.multiply(shifted, ops.constant(scales))
+    return ops.convert(ops.reshape(product, ops.constant(np.array([rows, columns])), False), "f32")
 
 
 def _weight_multiplications(model: ov.Model) -> Iterator[Any]:
@@ -214,7 +224,7 @@ def _reference_logits(folder: Path, file: GgufFile, ids: NDArray[np.int64]) -> N
         if odd:
             raise DataError(f"{file.path}: transformers has no place for the weights {odd[0]}")
         with torch.inference_mode():
-            return np.array(model(torch.from_numpy(ids)).logits[0, -1], dtype=np.float32)
+            return np.array(model(torch.from_numpy(ids)).logits[0, -1].numpy(), dtype=np.float32)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from ckllm.llm.base import BaseLLM, GenerationRequest, Likelihood, Piece, Runnin
 Script: TypeAlias = Iterable[str | Exception] | Callable[[Sequence[Message]], str]
 """Answers in turn (an exception is raised in its turn), or a function from the messages to the answer."""
 
-_TOKEN = re.compile(r"\s*\w+|\s*[^\w\s]|\s+")
+_TOKEN = re.compile(r"\s*[^\s.,;:!?()\[\]]+|\s*\S|\s+")
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,9 +84,10 @@ class _Filler:
 
     def fill(self, template: str, content: str = "", system: str = "") -> list[Segment]:
         profile = self.profile
-        # In a joint first turn the published templates strip the whole, which begins with the system turn's markup.
-        joint = "{system}" in template and profile.name == "llama-2"
-        body = content.rstrip() if joint and profile.trim else _trimmed(content, profile.trim)
+        right_only = "{system}" in template and profile.trim_first_user == "right"
+        body = content.rstrip() if right_only and profile.trim else _trimmed(content, profile.trim)
+        if right_only and profile.trim and not body:
+            template = re.sub(r"\s+\{content\}", "{content}", template)  # nothing follows that markup: it is trimmed too
         filled = {
             "{content}": Segment(body, False),
             "{system}": Segment(_trimmed(system, profile.trim and profile.trim_system), False),

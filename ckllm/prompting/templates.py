@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib import resources
-from typing import Any
+from typing import Any, Literal
 
 from ckllm.errors import UsageError
 
@@ -29,6 +29,8 @@ class Profile:
     trim: bool = False
     trim_system: bool = True
     """Whether `trim` holds for the system turn too."""
+    trim_first_user: Literal["both", "right"] = "both"
+    """Which ends of the user's text are trimmed in `first_user`."""
     default_system: str = ""
     markers: tuple[str, ...] = ()
     detect: tuple[str, ...] = ()
