@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from ckllm.config import EmbeddingSettings
 from ckllm.embedding.base import Embedder
 from ckllm.embedding.bundled import MODELS
+from ckllm.embedding.limits import cut_to_limit
 from ckllm.embedding.openvino_runtime import OpenVinoEmbedder
 from ckllm.embedding.table import open_embedder
 
@@ -90,7 +91,9 @@ def bm25(data: Questions, language: str, k1: float = 1.2, b: float = 0.75) -> ND
 
 
 def dense(embedder: Embedder, data: Questions) -> NDArray[np.float32]:
-    return embedder.embed(data.questions, "query") @ embedder.embed(data.passages, "passage").T
+    """Cosines (questions, passages); passages above the embedder's limit are cut."""
+    passages = [cut_to_limit(text, embedder.max_tokens, lambda part: embedder.count_tokens([part])[0]) for text in data.passages]
+    return embedder.embed(data.questions, "query") @ embedder.embed(passages, "passage").T
 
 
 def open_all(models: Path) -> dict[str, Embedder]:
@@ -151,7 +154,7 @@ def main() -> None:
     parser.add_argument("--sets", default=SETS)
     parser.add_argument("--passages", type=int, default=0, help="at most; 0: all")
     parser.add_argument("--questions", type=int, default=0, help="at most; 0: all")
-    parser.add_argument("--speed-passages", type=int, default=64)
+    parser.add_argument("--speed-passages", type=int, default=64, help="0: no measurement of speed")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--models", type=Path, default=platformdirs.user_cache_path("ckllm-tests"))
     arguments = parser.parse_args()
@@ -159,7 +162,8 @@ def main() -> None:
     print(f"{date.today()}, {machine}, load {os.getloadavg()[0]:.1f}")
     embedders = open_all(arguments.models)
     first = load(arguments.folder / arguments.sets.split(",")[0], arguments.speed_passages, 1, arguments.seed)
-    speed_table(embedders, first.passages, arguments.models)
+    if arguments.speed_passages:
+        speed_table(embedders, first.passages, arguments.models)
     recall_table(embedders, arguments)
     start_table(arguments.models)
 
