@@ -5,7 +5,10 @@ set -euo pipefail
 ckllm=$1
 documents=$(cd "$(dirname "$0")" && pwd)/documents
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+bold='' plain=''
+if [ -t 1 ]; then bold=$'\033[1m' plain=$'\033[0m'; fi
+
+say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 
 ask() {
     say "\$ ckllm ask \"$1\""
@@ -15,8 +18,8 @@ ask() {
 say "\$ ckllm ingest examples/documents"
 "$ckllm" ingest "$documents"
 ask "When is a domestic meter replaced?"
-ask "How long is a bucket of set honey left in the warming cabinet?"
-ask "टंकी को कितनी बार साफ़ करना चाहिए?"
+ask "How long does the generator's fuel last?"
+ask "¿A los cuántos días nace la reina?"
 
 say "Now your own documents:"
 cat <<END
