@@ -11,8 +11,8 @@ from ckllm.embedding.base import Vectors
 from ckllm.retrieval.fusion import best_first, standardised
 from ckllm.retrieval.sentence_scores import SentenceScorer
 
-SENTENCE_WEIGHT = 0.4
-"""Weight of the best-sentence z-score beside 0.4 BM25 and 0.2 dense (measured: docs/decisions.md)."""
+SENTENCE_WEIGHT = 0.3
+"""Weight of the best-sentence z-score beside 0.2 BM25 and 0.4 dense (measured: docs/decisions.md)."""
 
 
 class Reranker(Protocol):
