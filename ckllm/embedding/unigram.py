@@ -21,7 +21,7 @@ from ckllm.embedding.tokens import encodable, load_tokenizer, token_ids
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-QUICK_CHARACTERS = 4_000
+QUICK_CHARACTERS = 40_000
 """Above this many characters, over all calls, the full tokenizer pays."""
 _PIECES, _SCORES, _IDS, _FRAME = "pieces.npy", "scores.npy", "ids.npy", "frame.json"
 
