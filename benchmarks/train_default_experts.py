@@ -26,7 +26,7 @@ VALIDATION = {"1973 oil crisis", "Rhine"}
 TEST = {"Harvard University", "Chloroplast", "Martin Luther"}
 NOT_STATED = "Not stated."
 UNANSWERABLE_WEIGHT = 0.3
-"""One unanswerable question on two answerable ones, each counted at 0.3: 13 % of the weight, so that the model's prior is to answer."""
+"""One unanswerable question on two answerable ones, each counted at 0.3, is 13 % of the weight: the prior is to answer."""
 
 
 def load(folder: Path, name: str) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
@@ -44,11 +44,13 @@ def part_of(title: str, name: str) -> str:
 
 
 def hit(row: dict[str, Any], rank: int, title: bool) -> Hit:
-    return Hit(rank=rank, score=0.0, text=row["text"], source="", title=row["title"] if title else "", page=None, section="", start=0,
-               end=len(row["text"]), document_id=row["id"], chunk_id=row["id"], found_by=())  # fmt: skip
+    return Hit(rank=rank, score=0.0, text=row["text"], source="", title=row["title"] if title else "", page=None, section="",
+               start=0, end=len(row["text"]), document_id=row["id"], chunk_id=row["id"], found_by=())  # fmt: skip
 
 
-def groups(corpus: dict[str, Any], questions: list[dict[str, Any]], name: str, part: str, rng: random.Random, counts: list[int]) -> Any:
+def groups(
+    corpus: dict[str, Any], questions: list[dict[str, Any]], name: str, part: str, rng: random.Random, counts: list[int]
+) -> Any:
     """Passages shown together (of one article where it has several), and the questions that were asked about one of them."""
     of: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for question in questions:
@@ -94,7 +96,11 @@ def data(args: argparse.Namespace) -> None:
     """Two arrangements of squad2's passages, one of xquad's. Validation and test: two passages a question."""
     args.out.mkdir(parents=True, exist_ok=True)
     folder, several = args.eval, [1, 2, 2, 2, 3]
-    training = [row for name, seed in (("squad2", 1), ("squad2", 2), ("xquad/en", 1)) for row in rows_for(folder, name, "train", seed, several)]
+    training = [
+        row
+        for name, seed in (("squad2", 1), ("squad2", 2), ("xquad/en", 1))
+        for row in rows_for(folder, name, "train", seed, several)
+    ]
     parts = {"train": training}
     for part in ("validation", "test"):
         parts[part] = [row for name in ("squad2", "xquad/en", "tydiqa/en") for row in rows_for(folder, name, part, 0, [2])]
@@ -113,17 +119,25 @@ def train(args: argparse.Namespace) -> None:
     from ckllm.experts.training.rows import examples, read_rows
 
     options = TrainingOptions(
-        rank=8, alpha=16, first_layer=8, epochs=args.epochs, learning_rate=6e-4, most_steps=args.steps, pack_tokens=960, packs_per_step=1, max_tokens=1000, evaluate_every=20, patience=4
+        rank=8, alpha=16, first_layer=8, epochs=args.epochs, learning_rate=6e-4, most_steps=args.steps,
+        pack_tokens=960, packs_per_step=1, max_tokens=1000, evaluate_every=30, checkpoint_every=5, patience=4,
     )  # fmt: skip
     tokenizer = AutoTokenizer.from_pretrained(args.base, local_files_only=True)
-    parts = [list(examples(read_rows(args.out / f"qa.{part}.jsonl")[0], tokenizer, options.max_tokens)) for part in ("train", "validation")]
-    held = [example for example in parts[1] if example.source.startswith("squad2")][:80]
+    parts = [
+        list(examples(read_rows(args.out / f"qa.{part}.jsonl")[0], tokenizer, options.max_tokens))
+        for part in ("train", "validation")
+    ]
+    held = [example for example in parts[1] if example.source.startswith("squad2")][:48]
     model = with_adapter(args.base, options)
     started = time.monotonic()
 
     def say(at: Progress) -> None:
         valid = "" if at.validation_loss is None else f" validation {at.validation_loss:.4f}"
-        print(f"{time.monotonic() - started:.0f}s step {at.step}/{at.steps} loss {at.loss:.4f}{valid} left {at.seconds_left / 60:.0f} min", file=sys.stderr, flush=True)
+        print(
+            f"{time.monotonic() - started:.0f}s step {at.step}/{at.steps} loss {at.loss:.4f}{valid} left {at.seconds_left / 60:.0f} min",
+            file=sys.stderr,
+            flush=True,
+        )
         if at.validation_loss is not None:
             save_adapter(model, args.out / f"qa.step{at.step}")
 

@@ -90,6 +90,35 @@ class LlmSettings(_Section):
     timeout_s: float = Field(120.0, gt=0, description="how long to wait for a server")
 
 
+class RoutingRule(_Section):
+    pattern: str = Field(description="regular expression, looked for in the question, case ignored")
+    expert: str
+
+
+class RoutingSettings(_Section):
+    strategy: Literal["auto", "head", "rule", "base-only"] = Field(
+        "auto", description="auto: the trained router where there is one, else rules where there are any, else routing.default"
+    )
+    default: str = Field("qa", description="the expert that answers while no router is trained; base where it is not installed")
+    rules: tuple[RoutingRule, ...] = Field((), description="the first whose pattern is found decides")
+
+
+class ExpertSettings(_Section):
+    """One `[[experts]]` table: an adapter folder, a whole model, or a name at a server."""
+
+    name: str
+    description: str = ""
+    adapter: str = Field("", description="PEFT LoRA folder, on top of llm.model")
+    model: str = Field("", description="a whole model: hub id or folder, or its name at llm.base_url")
+    profile: str = Field("", description="chat template profile; empty: the model's own")
+    system_prompt: str = ""
+    quantisation: Literal["none", "8bit", "4bit"] = "none"
+    languages: tuple[str, ...] = ()
+    licence: str = ""
+    revision: str = ""
+    sha256: str = Field("", description="of adapter_model.safetensors; checked when it is loaded")
+
+
 class Settings(_Section):
     """Everything that can be set. Stages receive values from here, never the object itself."""
 
@@ -100,6 +129,8 @@ class Settings(_Section):
     retrieval: RetrievalSettings = RetrievalSettings()
     answer: AnswerSettings = AnswerSettings()
     llm: LlmSettings = LlmSettings()
+    routing: RoutingSettings = RoutingSettings()
+    experts: tuple[ExpertSettings, ...] = ()
 
     @property
     def models_folder(self) -> Path:
@@ -178,6 +209,9 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _put(values: dict[str, Any], key: str, value: Any, where: str) -> None:
+    if key == "experts":
+        values[key] = value
+        return
     if key not in known_keys():
         near = difflib.get_close_matches(key, known_keys(), n=1, cutoff=0.0)[0]
         raise UsageError(f"unknown setting {key!r} in {where}: did you mean {near!r}?")

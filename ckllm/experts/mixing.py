@@ -1,7 +1,8 @@
 """Several adapters at once: which, how much of each, and the sum as one adapter.
 
-A LoRA adapter adds scale · B · A to a weight. The weighted sum of several is again one: the A stacked and the B, each times its weight and
-scale, side by side. That is exact, where adding the A and the B themselves (PEFT's "linear" combination) is not.
+A LoRA adapter adds scale · B · A to a weight. The weighted sum of several is again one: the A stacked and the B, each times
+its weight and scale, side by side. That is exact, where adding the A and the B themselves (PEFT's "linear" combination) is
+not.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ckllm.errors import DataError, UsageError
-from ckllm.experts.base import BASE
 
 MASS = 0.7
 """Experts are added, best first, until they hold this share of all weight."""
@@ -58,24 +58,27 @@ def named(expert: str) -> dict[str, float]:
         except ValueError:
             raise UsageError(f"expert {part.strip()!r}: the weight after the colon is not a number") from None
         if not name or name in given or not weight > 0 or not math.isfinite(weight):
-            raise UsageError(f"expert {expert!r}: give names, each once, with weights above 0, as in NAME,NAME or NAME:0.7,NAME:0.3")
+            raise UsageError(
+                f"expert {expert!r}: give names, each once, with weights above 0, as in NAME,NAME or NAME:0.7,NAME:0.3"
+            )
         given[name] = weight
     total = sum(given.values())
     return {name: weight / total for name, weight in given.items()}
 
 
 def merge(adapters: Mapping[Path, float], folder: Path) -> None:
-    """Write the weighted sum of PEFT LoRA folders as one adapter. Raises DataError for folders that are not LoRA, UsageError for none."""
+    """Write the weighted sum of PEFT LoRA folders as one adapter. Raises DataError for what is not LoRA, UsageError for none."""
     from safetensors.numpy import load_file, save_file
 
     if not adapters:
         raise UsageError("no adapters to merge: name at least one")
     loaded = [(load_file(source / "adapter_model.safetensors"), scaling(source), weight) for source, weight in adapters.items()]
-    names = sorted({name.removesuffix(".lora_A.weight") for tensors, _, _ in loaded for name in tensors if name.endswith(".lora_A.weight")})
+    names = sorted(
+        {name.removesuffix(".lora_A.weight") for tensors, _, _ in loaded for name in tensors if name.endswith(".lora_A.weight")}
+    )
     if not names:
         raise DataError(f"{next(iter(adapters))} holds no LoRA weights: expected tensors named …lora_A.weight")
     merged: dict[str, NDArray[np.float32]] = {}
-    ranks: set[int] = set()
     width = max(sum(_rank(tensors, name) for tensors, _, _ in loaded) for name in names)
     for name in names:
         parts = [(t, s * w) for t, s, w in loaded if f"{name}.lora_A.weight" in t]
@@ -84,7 +87,6 @@ def merge(adapters: Mapping[Path, float], folder: Path) -> None:
         pad = width - len(down)
         merged[f"{name}.lora_A.weight"] = np.ascontiguousarray(np.pad(down, ((0, pad), (0, 0))))
         merged[f"{name}.lora_B.weight"] = np.ascontiguousarray(np.pad(up, ((0, 0), (0, pad))))
-        ranks.add(width)
     config = _config(next(iter(adapters)))
     folder.mkdir(parents=True, exist_ok=True)
     save_file(merged, folder / "adapter_model.safetensors", metadata={"format": "pt"})
@@ -95,17 +97,12 @@ def merge(adapters: Mapping[Path, float], folder: Path) -> None:
 
 
 def scaling(folder: Path) -> float:
-    """What PEFT multiplies B · A with: alpha / r, or alpha / √r with rank-stabilised LoRA. Raises DataError for what is not plain LoRA."""
+    """What PEFT multiplies B · A with: alpha / r, or alpha / √r with rank stabilisation. Raises DataError for another kind."""
     config = _config(folder)
     if config.get("peft_type") != "LORA" or config.get("use_dora") or config.get("alpha_pattern") or config.get("rank_pattern"):
         raise DataError(f"{folder} is not a plain LoRA adapter: only those can be mixed")
     rank, alpha = int(config["r"]), float(config["lora_alpha"])
     return alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
-
-
-def adapter_weights(shares: Mapping[str, float], folders: Mapping[str, Path]) -> dict[str, float]:
-    """What a generation is given: adapter folder → weight. A label without an adapter, as BASE, adds nothing to the base model."""
-    return {str(folders[name]): share for name, share in shares.items() if name != BASE and name in folders}
 
 
 def _rank(tensors: Mapping[str, NDArray[np.generic]], name: str) -> int:

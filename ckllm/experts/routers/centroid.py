@@ -1,7 +1,7 @@
 """Routers that compare a question with the middles of each expert's examples.
 
-`CentroidScorer` centres and normalises, and keeps several seeded k-means centres an expert; `RawMeanScorer` is Herd's way (the plain mean
-of the embeddings), kept as the baseline that the others are measured against.
+`CentroidScorer` centres and normalises, and keeps several seeded k-means centres an expert; `RawMeanScorer` is Herd's way
+(the plain mean of the embeddings), kept as the baseline that the others are measured against.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class CentroidScorer:
 
     def logits(self, texts: Sequence[str], vectors: Vectors) -> NDArray[np.float64]:  # noqa: ARG002 - as every scorer
         """(texts, labels): cosine with the nearest centre of each expert."""
-        return nearest_of(centred(vectors, self.mean) @ self.centres.T, self.owner, len(self.labels)) / SHARPNESS
+        cosines = centred(vectors, self.mean) @ self.centres.T
+        return np.asarray(nearest_of(cosines, self.owner, len(self.labels)) / SHARPNESS)
 
     def probabilities(self, texts: Sequence[str], vectors: Vectors) -> NDArray[np.float64]:
         return softmax(self.logits(texts, vectors) / self.temperature)

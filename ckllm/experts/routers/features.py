@@ -1,7 +1,8 @@
 """What a trained router sees of a question: its embedding, and hashed letter and word n-grams.
 
-The embedding carries the subject, in any language that the embedder knows; the n-grams carry the style (code, formulas, spelling, small
-talk), which sentence embeddings are trained to ignore. Feature hashing after Weinberger et al. 2009, weights tf-idf with 1 + log tf.
+The embedding carries the subject, in any language that the embedder knows; the n-grams carry the style (code, formulas,
+spelling, small talk), which sentence embeddings are trained to ignore. Feature hashing after Weinberger et al. 2009, weights
+tf-idf with 1 + log tf.
 """
 
 from __future__ import annotations

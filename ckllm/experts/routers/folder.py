@@ -1,4 +1,5 @@
-"""A trained router on disk: `router.json` (what it is, figures, the hash of the weights) and `router.npz` (plain arrays, no pickle)."""
+"""A trained router on disk: `router.json` (what it is, figures, the hash of the weights) and `router.npz` (plain arrays, no
+pickle)."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ def save_router(folder: Path, router: RouterFile) -> None:
     """Write both files; each appears whole or not at all, the card last."""
     folder.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **router.scorer.arrays())  # type: ignore[arg-type]
+    np.savez_compressed(buffer, allow_pickle=False, **router.scorer.arrays())
     card = {
         "format": FORMAT,
         "strategy": router.scorer.strategy,
@@ -66,7 +67,9 @@ def load_router(folder: Path) -> RouterFile:
         raise DataError(f"{folder / WEIGHTS} was changed since the router was saved: train it again, or restore the file")
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            scorer = HeadScorer.from_arrays({name: arrays[name] for name in arrays.files}, card["labels"], float(card["temperature"]))
+            scorer = HeadScorer.from_arrays(
+                {name: arrays[name] for name in arrays.files}, card["labels"], float(card["temperature"])
+            )
         return RouterFile(scorer, float(card["threshold"]), str(card["embedder"]), str(card["data_sha256"]), dict(card["report"]))
     except (KeyError, TypeError, ValueError, BadZipFile) as error:
         raise DataError(f"the router in {folder} is damaged ({error}): train it again") from error

@@ -1,4 +1,7 @@
-"""The trained router: a linear softmax classifier on the question's embedding and its n-grams."""
+"""The trained router: a linear softmax classifier on the question's embedding and its n-grams, and the nearest examples.
+
+The classifier finds what divides the experts; the neighbours know what it cannot draw a line around.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,10 @@ from ckllm.embedding.base import Vectors
 from ckllm.experts.routers.features import BUCKETS, QuestionFeatures
 from ckllm.experts.routers.logistic import Logistic, fit
 from ckllm.experts.routers.measures import softmax
+from ckllm.experts.routers.nearest import NearestScorer
+
+NEIGHBOUR_WEIGHT = 0.6
+"""How far the neighbours' log-odds count beside the classifier's, chosen by cross-validation (`benchmarks/experts.py router`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +26,8 @@ class HeadScorer:
     labels: tuple[str, ...]
     features: QuestionFeatures
     model: Logistic
-    temperature: float
+    neighbours: NearestScorer
+    temperature: float = 1.0
     strategy: str = "head"
 
     @classmethod
@@ -30,17 +38,18 @@ class HeadScorer:
         features = QuestionFeatures.fit(vectors, texts)
         classes = np.array([at[label] for label in gold], np.int64)
         model = fit(features.dense(vectors), features.ngrams(texts), classes, len(labels), BUCKETS)
-        return cls(labels, features, model, 1.0)
+        return cls(labels, features, model, NearestScorer.fit(texts, vectors, gold))
 
     def logits(self, texts: Sequence[str], vectors: Vectors) -> NDArray[np.float64]:
         """(texts, labels)"""
-        return self.model.logits(self.features.dense(vectors), self.features.ngrams(texts))
+        linear = self.model.logits(self.features.dense(vectors), self.features.ngrams(texts))
+        return np.asarray(linear + NEIGHBOUR_WEIGHT * self.neighbours.logits(texts, vectors))
 
     def probabilities(self, texts: Sequence[str], vectors: Vectors) -> NDArray[np.float64]:
         return softmax(self.logits(texts, vectors) / self.temperature)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Everything but labels and temperature; weights of n-grams in half precision."""
+        """Everything but labels and temperature; weights of n-grams and examples in half precision."""
         return {
             "mean": self.features.mean,
             "idf": self.features.idf.astype(np.float16),
@@ -48,6 +57,8 @@ class HeadScorer:
             "hashed": self.model.hashed.astype(np.float16),
             "place": self.model.place,
             "bias": self.model.bias,
+            "examples": self.neighbours.examples.astype(np.float16),
+            "owner": self.neighbours.owner,
         }
 
     @classmethod
@@ -59,4 +70,6 @@ class HeadScorer:
             arrays["place"].astype(np.int32),
             arrays["bias"].astype(np.float32),
         )
-        return cls(tuple(labels), features, model, temperature)
+        examples, owner = arrays["examples"].astype(np.float32), arrays["owner"].astype(np.int64)
+        neighbours = NearestScorer(tuple(labels), features.mean, examples, owner)
+        return cls(tuple(labels), features, model, neighbours, temperature)

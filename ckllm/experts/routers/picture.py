@@ -34,6 +34,8 @@ def write_confusion(folder: Path, confusion: dict[str, Any]) -> bool:
     for row, line in enumerate(counts):
         for column, count in enumerate(line):
             if count:
-                axes.text(column, row, f"{count:.0f}", ha="center", va="center", color="white" if shares[row, column] > 0.5 else "black")
+                axes.text(
+                    column, row, f"{count:.0f}", ha="center", va="center", color="white" if shares[row, column] > 0.5 else "black"
+                )
     figure.savefig(picture, dpi=110)
     return True

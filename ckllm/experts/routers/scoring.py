@@ -43,7 +43,7 @@ class Decision:
 
 
 class ScoredRouter:
-    """Routes by a scorer and a threshold; below it the base model answers. The embedder is opened when the first question comes."""
+    """Routes by a scorer and a threshold; below it the base model answers. The embedder is opened with the first question."""
 
     def __init__(self, scorer: Scorer, threshold: float, embedder: Callable[[], Embedder]) -> None:
         self._scorer, self._threshold, self._embedder = scorer, threshold, embedder
@@ -99,8 +99,9 @@ def read(labels: Sequence[str], row: NDArray[np.float64]) -> Decision:
 
 def _reason(found: Decision, threshold: float, sure: bool) -> str:
     if not sure:
-        return (
-            f"nearest to {found.label}, but the confidence {found.confidence:.2f} is below {threshold:.2f}: the base model answers"
-        )
+        doubt = f"the confidence {found.confidence:.2f} is below {threshold:.2f}"
+        return f"nearest to {found.label}, but {doubt}: the base model answers"
     ahead = f", {found.margin:.2f} ahead of {found.runner_up}" if found.runner_up != found.label else ""
-    return f"nearest to {found.label}{ahead}; confidence {found.confidence:.2f}, the base model would answer below {threshold:.2f}"
+    return (
+        f"nearest to {found.label}{ahead}; confidence {found.confidence:.2f}, the base model would answer below {threshold:.2f}"
+    )

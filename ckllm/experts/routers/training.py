@@ -1,7 +1,8 @@
 """Train the router from labelled questions, and say on held-out ones how good it is.
 
-Every figure of the report comes from models that never saw the question: cross-validation for up to `CROSS_VALIDATED` rows, one
-fifth held out for more. Temperature and threshold are fitted on the same held-out scores; the router that is saved is trained on all rows.
+Every figure of the report comes from models that never saw the question: cross-validation for up to `CROSS_VALIDATED` rows,
+one fifth held out for more. Temperature and threshold are fitted on the same held-out scores; the router that is saved is
+trained on all rows.
 """
 
 from __future__ import annotations
@@ -51,7 +52,11 @@ def read_router_rows(file: Path) -> tuple[list[RouterRow], str]:
         data = file.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read the router's data {file}: {error.strerror}") from error
-    rows = [_row(line, f"{file}:{number}") for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1) if line.strip()]
+    rows = [
+        _row(line, f"{file}:{number}")
+        for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1)
+        if line.strip()
+    ]
     return rows, hashlib.sha256(data).hexdigest()
 
 
@@ -76,7 +81,7 @@ def train_router(
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Train, calibrate, measure and save into `folder` (router.json, router.npz, confusion.json, confusion.png). The report as JSON.
+    """Train, calibrate, measure and save into `folder`: router.json, router.npz, confusion.json, confusion.png. The report.
 
     Raises DataError for fewer than two labels.
     """
@@ -122,10 +127,10 @@ def held_out_logits(
     rounds = range(FOLDS) if len(texts) <= CROSS_VALIDATED else range(1)
     logits = np.full((len(texts), len(labels)), -30.0)
     for number in rounds:
-        rest, part = np.flatnonzero(folds != number), np.flatnonzero(folds == number)
+        rest, part = np.flatnonzero(folds != number).tolist(), np.flatnonzero(folds == number).tolist()
         scorer = HeadScorer.fit([texts[n] for n in rest], vectors[rest], [gold[n] for n in rest])
         columns = [labels.index(label) for label in scorer.labels]
-        logits[np.ix_(part, columns)] = scorer.logits([texts[n] for n in part], vectors[part])
+        logits[np.ix_(np.array(part), np.array(columns))] = scorer.logits([texts[n] for n in part], vectors[part])
     held = np.flatnonzero(np.isin(folds, list(rounds)))
     return held, logits[held], labels
 
@@ -150,8 +155,7 @@ def calibrate(
     table = measures.softmax(logits / temperature)
     found = [read(labels, row) for row in table]
     confidence = np.array([one.confidence for one in found])
-    said = [one.label for one in found]
-    threshold = fit_threshold(confidence, said, gold)
+    threshold = fit_threshold(confidence, gold)
     return temperature, threshold, figures(rows, labels, table, threshold) | {"temperature": temperature, "threshold": threshold}
 
 
@@ -176,13 +180,17 @@ def figures(rows: Sequence[RouterRow], labels: Sequence[str], table: NDArray[np.
         "abstention": _mean([s == BASE for s, i in zip(said, inside, strict=True) if not i]),
         "false_abstention": _mean([said[n] == BASE for n in counted]),
         "out_of_scope_auroc": measures.auroc(confidence[inside], confidence[~inside]),
-        "calibration_error": measures.calibration_error(table.max(axis=1), np.array([labels[t] == g for t, g in zip(top, gold, strict=True)])),
+        "calibration_error": measures.calibration_error(
+            table.max(axis=1), np.array([labels[t] == g for t, g in zip(top, gold, strict=True)])
+        ),
         "by_language": _by_language(rows, said, counted),
         "confusion": {"labels": every, "counts": measures.confusion(gold, said, every)},
     }
 
 
-def _by_language(rows: Sequence[RouterRow], said: Sequence[str], counted: Sequence[int]) -> dict[str, dict[str, float | int | None]]:
+def _by_language(
+    rows: Sequence[RouterRow], said: Sequence[str], counted: Sequence[int]
+) -> dict[str, dict[str, float | int | None]]:
     langs = sorted({rows[n].lang for n in counted})
     of = {lang: [n for n in counted if rows[n].lang == lang] for lang in langs}
     return {lang: {"rows": len(ns), "accuracy": _mean([rows[n].label == said[n] for n in ns])} for lang, ns in of.items()}

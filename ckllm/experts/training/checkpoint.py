@@ -1,4 +1,4 @@
-"""State of a training run on disk: adapter, optimiser moments and position, as safetensors and JSON, written whole or not at all."""
+"""State of a training run on disk: adapter, moments and position, as safetensors and JSON, written whole or not at all."""
 
 from __future__ import annotations
 

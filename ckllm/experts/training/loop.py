@@ -1,8 +1,9 @@
 """The training loop.
 
-An own loop rather than transformers' Trainer: Trainer computes one padded row a prompt, logits for every token, and knows neither shared
-prefixes nor weights of examples. On questions that share their passages this loop does the same optimisation with a fraction of the tokens
-(`benchmarks/experts.py packing` measures it), and a run that was killed resumes to the same weights, bit for bit.
+An own loop rather than transformers' Trainer: Trainer computes one padded row a prompt, logits for every token, and knows
+neither shared prefixes nor weights of examples. On questions that share their passages this loop does the same optimisation
+with a fraction of the tokens (`benchmarks/experts.py packing` measures it), and a run that was killed resumes to the same
+weights, bit for bit.
 """
 
 from __future__ import annotations
@@ -13,16 +14,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ckllm.contracts import digest
 from ckllm.errors import DataError
 from ckllm.experts.training import checkpoint
 from ckllm.experts.training.loss import answer_losses
 from ckllm.experts.training.packing import Example, Pack, pack
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +44,8 @@ class TrainingOptions:
     max_gradient_norm: float = 1.0
     evaluate_every: int = 40
     """Steps between validations; each is followed by a checkpoint."""
+    checkpoint_every: int = 10
+    """Steps between checkpoints."""
     patience: int = 4
     """Validations without a better loss before the run ends."""
     seed: int = 0
@@ -105,7 +105,10 @@ class Trainer:
     def run(
         self, training: Sequence[Example], validation: Sequence[Example], progress: Callable[[Progress], None] | None = None
     ) -> Outcome:
-        """Train to the end, to early stopping, or on from the folder's checkpoint. Raises DataError for no examples, or a foreign checkpoint."""
+        """Train to the end, to early stopping, or on from the folder's checkpoint.
+
+        Raises DataError for no examples, or for a checkpoint of another run.
+        """
         options = self._options
         packs, held = pack(training, options.pack_tokens), pack(validation, options.pack_tokens)
         if not packs or not held:
@@ -124,6 +127,8 @@ class Trainer:
             validated = None
             if state["step"] % options.evaluate_every == 0 or state["step"] == len(steps):
                 validated = self._validate(held, state)
+            elif state["step"] % options.checkpoint_every == 0:
+                checkpoint.save(self._folder, self._model, self._optimizer, state)
             if progress is not None:
                 pace = (time.monotonic() - started) / (state["step"] - first)
                 progress(Progress(state["step"], len(steps), loss, validated, pace * (len(steps) - state["step"])))
@@ -157,7 +162,7 @@ class Trainer:
         for one in packs:
             losses, weights = answer_losses(self._model, one, self._device)
             loss = (losses * weights).sum() / weight
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             total += float(loss.detach())
         torch.nn.utils.clip_grad_norm_(self._parameters, options.max_gradient_norm)
         self._optimizer.step()

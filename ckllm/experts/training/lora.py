@@ -25,10 +25,14 @@ def with_adapter(base: Path, options: TrainingOptions, device: str = "cpu") -> A
     if options.quantisation == "4bit":
         if not torch.cuda.is_available():
             raise UsageError("quantisation = 4bit needs a CUDA device: train with quantisation none here")
-        extras["quantization_config"] = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
+        extras["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+        )
     torch.manual_seed(options.seed)
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, local_files_only=True, trust_remote_code=False, **extras).to(device)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, local_files_only=True, trust_remote_code=False, **extras).to(
+        device
+    )
     if extras:
         model = prepare_model_for_kbit_training(model)
     config = LoraConfig(
@@ -45,13 +49,14 @@ def with_adapter(base: Path, options: TrainingOptions, device: str = "cpu") -> A
 
 def save_adapter(model: Any, folder: Path) -> None:
     """`adapter_model.safetensors` in half precision and `adapter_config.json`, with no path of this machine in it."""
+    import torch
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    import torch
-
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in get_peft_model_state_dict(model).items()}
+    weights = {
+        name: value.detach().to("cpu", torch.float16).contiguous() for name, value in get_peft_model_state_dict(model).items()
+    }
     save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     config = next(iter(model.peft_config.values()))
     before, config.base_model_name_or_path, config.inference_mode = config.base_model_name_or_path, None, True

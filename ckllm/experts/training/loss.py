@@ -1,7 +1,8 @@
 """Negative log-likelihood of the answer tokens, and of nothing else.
 
-The output at token i predicts token i + 1: `PackTensors.predictors` already points one token back, so nothing is shifted here. The
-head is applied to those outputs only: with a vocabulary of 49,152 it would cost a fifth of a 135M model's time on every prompt token.
+The output at token i predicts token i + 1: `PackTensors.predictors` already points one token back, so nothing is shifted
+here. The head is applied to those outputs only: with a vocabulary of 49,152 it would cost a fifth of a 135M model's time on
+every prompt token.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def answer_losses(model: Any, pack: Pack, device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
-    """Negative log-likelihood in nats of each answer token of the pack, in example order, and its weight; both (answer tokens,)."""
+    """Negative log-likelihood in nats of each answer token of the pack, and its weight; both (answer tokens,), in example order."""
     import torch
     from torch.nn import functional
 

@@ -1,9 +1,9 @@
 """Training examples as one sequence of shared prefix and isolated branches.
 
-Questions about the same passages begin with the same tokens. A pack holds that prefix once and, after it, one branch an example; an
-attention mask keeps the branches from seeing each other, and positions go on after the prefix in each of them, so that every example
-is computed as if it were alone (tree attention, as in SpecInfer, Miao et al. 2024, turned to training). There is no padding: what is
-in a pack is read, and what is not an answer is not in the loss.
+Questions about the same passages begin with the same tokens. A pack holds that prefix once and, after it, one branch an
+example; an attention mask keeps the branches from seeing each other, and positions go on after the prefix in each of them, so
+that every example is computed as if it were alone (tree attention, as in SpecInfer, Miao et al. 2024, turned to training).
+There is no padding: what is in a pack is read, and what is not an answer is not in the loss.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def pack(examples: Iterable[Example], max_tokens: int) -> list[Pack]:
 
 
 def tensors(one: Pack, device: str = "cpu") -> PackTensors:
-    """The pack's arrays. Prefix tokens see what is before them; branch tokens see the prefix and their own branch up to themselves."""
+    """The pack's arrays. Prefix tokens see what is before them, branch tokens it and their own branch up to themselves."""
     import torch
 
     prefix = one.prefix

@@ -1,7 +1,7 @@
 """Training rows from JSON Lines, and what the model reads of them.
 
-A row is `{"messages": [{"role", "content"}, …]}` whose last turn is the assistant's, or `{"prompt", "response"}` (or `"completion"`);
-`"source"` names the document that it was made from, `"weight"` how much it counts (1 where it is left out).
+A row is `{"messages": [{"role", "content"}, …]}` whose last turn is the assistant's, or `{"prompt", "response"}` (or
+`"completion"`); `"source"` names the document that it was made from, `"weight"` how much it counts (1 where it is left out).
 """
 
 from __future__ import annotations
@@ -45,7 +45,11 @@ def read_rows(file: Path) -> tuple[list[Row], str]:
         data = file.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read the training data {file}: {error.strerror}") from error
-    rows = [_row(line, f"{file}:{number}") for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1) if line.strip()]
+    rows = [
+        _row(line, f"{file}:{number}")
+        for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1)
+        if line.strip()
+    ]
     if not rows:
         raise DataError(f"{file} holds no rows: one JSON object a line is expected")
     return rows, hashlib.sha256(data).hexdigest()
@@ -101,7 +105,9 @@ def split_by_source(rows: Sequence[Row], validation: float = 0.1, test: float = 
     """(train, validation, test): every source lies in one of them, whole. Raises DataError for fewer than three sources."""
     sources = sorted({row.source for row in rows})
     if len(sources) < 3:
-        raise DataError(f"the rows come from {len(sources)} source(s), at least 3 are needed to hold documents out: give each row its source")
+        raise DataError(
+            f"the rows come from {len(sources)} source(s), at least 3 are needed to hold documents out: give each row its source"
+        )
     random.Random(seed).shuffle(sources)  # noqa: S311 - a split, not a secret
     held = [max(1, round(share * len(sources))) for share in (validation, test)]
     of = dict.fromkeys(sources[: held[0]], 1) | dict.fromkeys(sources[held[0] : sum(held)], 2)

@@ -1,0 +1,270 @@
+"""Routers: what they choose, when they abstain, what they say, and that they look at nothing but the conversation."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ckllm.contracts import Message
+from ckllm.embedding.base import Purpose, Vectors
+from ckllm.embedding.hashing import HashingEmbedder
+from ckllm.errors import DataError, UsageError
+from ckllm.experts.base import BASE, RouteRequest
+from ckllm.experts.routers import measures
+from ckllm.experts.routers.base_only import BaseOnlyRouter
+from ckllm.experts.routers.calibration import FALSE_ABSTENTION, decide, fit_temperature, fit_threshold
+from ckllm.experts.routers.centroid import CentroidScorer, RawMeanScorer, k_means
+from ckllm.experts.routers.explicit import DefaultRouter, ExplicitRouter
+from ckllm.experts.routers.folder import load_router
+from ckllm.experts.routers.head import HeadScorer
+from ckllm.experts.routers.nearest import NearestScorer
+from ckllm.experts.routers.rule import RuleRouter
+from ckllm.experts.routers.scoring import ScoredRouter, routing_text
+from ckllm.experts.routers.training import RouterRow, read_router_rows, stratified_folds, train_router
+
+EMBEDDER = HashingEmbedder()
+
+
+@pytest.fixture(scope="module")
+def trained(router_rows: list[RouterRow], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("router")
+    return folder, train_router(router_rows, EMBEDDER, folder, data_sha256="d" * 64)
+
+
+def opened(folder: Path) -> ScoredRouter:
+    saved = load_router(folder)
+    return ScoredRouter(saved.scorer, saved.threshold, lambda: EMBEDDER)
+
+
+def test_trained_router_chooses_and_abstains(trained: tuple[Path, dict[str, Any]]) -> None:
+    router = opened(trained[0])
+    garden, bread, star = router.route(
+        [
+            RouteRequest(q)
+            for q in ("when to prune the rose hedge", "why does the dough crust crack", "how far is the comet from the moon")
+        ]
+    )
+    assert (garden.expert, bread.expert, star.expert) == ("gardens", "baking", BASE)
+    assert garden.weights == {"gardens": 1.0}
+    assert star.weights == {BASE: 1.0}
+    assert star.confidence < garden.confidence
+    assert set(garden.scores) == {"gardens", "sailing", "baking", BASE}
+    assert sum(garden.scores.values()) == pytest.approx(1, abs=1e-4)
+
+
+def test_reasons_say_what_decided_and_what_would_have_been_needed(trained: tuple[Path, dict[str, Any]]) -> None:
+    threshold = f"{trained[1]['threshold']:.2f}"
+    sure, unsure = opened(trained[0]).route(
+        [RouteRequest("prune the rose hedge with a spade"), RouteRequest("telescope lens for the galaxy")]
+    )
+    assert "gardens" in sure.reason
+    assert threshold in sure.reason
+    assert f"below {threshold}" in unsure.reason
+
+
+def test_report_holds_held_out_figures(trained: tuple[Path, dict[str, Any]], router_rows: list[RouterRow]) -> None:
+    report = trained[1]
+    assert report["held_out_rows"] == report["rows"] == len(router_rows)
+    assert report["macro_f1"] > 0.9
+    assert report["out_of_scope_auroc"] > 0.9
+    assert 0 <= report["calibration_error"] < 0.3
+    counts = np.array(report["confusion"]["counts"])
+    assert counts.sum() == len(router_rows)
+    assert json.loads((trained[0] / "confusion.json").read_text(encoding="utf-8")) == report["confusion"]
+
+
+def test_saved_router_scores_as_the_fitted_one(router_rows: list[RouterRow], trained: tuple[Path, dict[str, Any]]) -> None:
+    texts = [row.prompt for row in router_rows]
+    vectors = EMBEDDER.embed(texts, "query")
+    fitted = HeadScorer.fit(texts, vectors, [row.label for row in router_rows])
+    loaded = load_router(trained[0]).scorer
+    np.testing.assert_allclose(loaded.logits(texts, vectors), fitted.logits(texts, vectors), atol=0.02)
+
+
+def test_training_twice_gives_the_same_router(router_rows: list[RouterRow], tmp_path: Path) -> None:
+    train_router(router_rows, EMBEDDER, tmp_path / "a")
+    train_router(router_rows, EMBEDDER, tmp_path / "b")
+    one, other = load_router(tmp_path / "a"), load_router(tmp_path / "b")
+    assert one.threshold == pytest.approx(other.threshold, abs=1e-6)
+    np.testing.assert_allclose(one.scorer.model.dense, other.scorer.model.dense, atol=1e-5)
+
+
+def test_a_changed_router_is_refused(router_rows: list[RouterRow], tmp_path: Path) -> None:
+    train_router(router_rows, EMBEDDER, tmp_path)
+    weights = bytearray((tmp_path / "router.npz").read_bytes())
+    weights[len(weights) // 2] ^= 1
+    (tmp_path / "router.npz").write_bytes(weights)
+    with pytest.raises(DataError, match="changed"):
+        load_router(tmp_path)
+
+
+def test_pickled_arrays_are_never_loaded(router_rows: list[RouterRow], tmp_path: Path) -> None:
+    import hashlib
+
+    train_router(router_rows, EMBEDDER, tmp_path)
+    np.savez(tmp_path / "router.npz", mean=np.array([{}], object))
+    card = json.loads((tmp_path / "router.json").read_text(encoding="utf-8"))
+    card["weights_sha256"] = hashlib.sha256((tmp_path / "router.npz").read_bytes()).hexdigest()
+    (tmp_path / "router.json").write_text(json.dumps(card), encoding="utf-8")
+    with pytest.raises(DataError, match="damaged"):
+        load_router(tmp_path)
+
+
+def test_a_router_needs_two_labels(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="at least 2"):
+        train_router([RouterRow("a b", "x"), RouterRow("c d", BASE)], EMBEDDER, tmp_path)
+
+
+def test_router_without_out_of_scope_rows(router_rows: list[RouterRow], tmp_path: Path) -> None:
+    report = train_router([row for row in router_rows if row.label != BASE], EMBEDDER, tmp_path)
+    assert report["out_of_scope_auroc"] is None
+    assert report["false_abstention"] <= FALSE_ABSTENTION + 0.02
+    (route,) = opened(tmp_path).route([RouteRequest("kneading dough with yeast and flour")])
+    assert route.expert == "baking"
+    assert route.scores[BASE] == 0
+
+
+@pytest.mark.parametrize("scorer", [HeadScorer, CentroidScorer, NearestScorer, RawMeanScorer])
+def test_every_scorer_tells_the_subjects_apart(router_rows: list[RouterRow], scorer: Any) -> None:
+    rows = [row for row in router_rows if row.label != BASE]
+    train, test = rows[::2], rows[1::2]
+    fitted = scorer.fit([r.prompt for r in train], EMBEDDER.embed([r.prompt for r in train], "query"), [r.label for r in train])
+    table = fitted.probabilities([r.prompt for r in test], EMBEDDER.embed([r.prompt for r in test], "query"))
+    np.testing.assert_allclose(table.sum(axis=1), 1, atol=1e-9)
+    right = [fitted.labels[n] == r.label for n, r in zip(table.argmax(axis=1), test, strict=True)]
+    assert np.mean(right) > 0.9
+
+
+def test_k_means_is_seeded() -> None:
+    points = EMBEDDER.embed([f"word{n} and word{n % 4}" for n in range(40)], "query")
+    np.testing.assert_array_equal(k_means(points, 4, 1), k_means(points, 4, 1))
+    assert k_means(points, 4, 1).shape == (4, 256)
+
+
+class Recording:
+    """Notes what it is given."""
+
+    name, dimension, max_tokens = EMBEDDER.name, EMBEDDER.dimension, 512
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def embed(self, texts: Sequence[str], purpose: Purpose) -> Vectors:
+        self.seen += texts
+        return EMBEDDER.embed(texts, purpose)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return EMBEDDER.count_tokens(texts)
+
+
+def test_only_the_users_words_are_seen(trained: tuple[Path, dict[str, Any]]) -> None:
+    saved, recording = load_router(trained[0]), Recording()
+    history = (Message("user", "tell me about the sail and the keel"), Message("assistant", "SECRET from a document"))
+    router = ScoredRouter(saved.scorer, saved.threshold, lambda: recording)
+    (route,) = router.route([RouteRequest("and in winter?", history)])
+    assert recording.seen == ["tell me about the sail and the keel\nand in winter?"]
+    assert route.expert == "sailing"
+    assert routing_text(RouteRequest("what do I do with the flour now", history)) == "what do I do with the flour now"
+
+
+def test_routing_is_fast_beyond_the_embedding(trained: tuple[Path, dict[str, Any]]) -> None:
+    router = opened(trained[0])
+    request = [RouteRequest("how does the mast of the boat stand in wind " * 20)]
+    vectors = EMBEDDER.embed([request[0].question], "query")
+    seconds = []
+    for _ in range(40):
+        began = time.process_time()
+        router.route_vectors(request, vectors)
+        seconds.append(time.process_time() - began)
+    assert sorted(seconds)[37] < 0.010
+
+
+# -- rules, names, defaults
+
+
+def test_the_first_rule_that_is_found_decides() -> None:
+    router = RuleRouter([(r"\bflour|dough\b", "baking"), (r"\bsail", "sailing")])
+    routes = router.route([RouteRequest("Sailing with FLOUR"), RouteRequest("a sail"), RouteRequest("nothing")])
+    assert [r.expert for r in routes] == ["baking", "sailing", BASE]
+    assert "flour" in routes[0].reason
+    with pytest.raises(UsageError, match="regular expression"):
+        RuleRouter([("(", "baking")])
+
+
+def test_an_endless_rule_is_stopped() -> None:
+    with pytest.raises(UsageError, match="too long"):
+        RuleRouter([(r"(a+)+$", "x")]).route([RouteRequest("a" * 60 + "!")])
+
+
+def test_names_go_before_every_router() -> None:
+    router = ExplicitRouter(("qa", "code"), RuleRouter([("dough", "qa")]))
+    automatic, base, both, weighted = router.route(
+        [
+            RouteRequest("dough"),
+            RouteRequest("dough", expert="base"),
+            RouteRequest("x", expert="qa,code"),
+            RouteRequest("x", expert="qa:3, code:1"),
+        ]
+    )
+    assert automatic.strategy == "rule"
+    assert (base.expert, base.weights) == (BASE, {BASE: 1.0})
+    assert both.weights == {"qa": 0.5, "code": 0.5}
+    assert (weighted.expert, weighted.weights) == ("qa", {"qa": 0.75, "code": 0.25})
+
+
+@pytest.mark.parametrize("expert", ["nobody", "qa,", "qa,qa", "qa:x", "qa:0", "base,qa"])
+def test_bad_names_are_refused(expert: str) -> None:
+    with pytest.raises(UsageError):
+        ExplicitRouter(("qa",), BaseOnlyRouter()).route([RouteRequest("x", expert=expert)])
+
+
+def test_default_router() -> None:
+    (route,) = ExplicitRouter(("qa",), DefaultRouter("qa")).route([RouteRequest("x")])
+    assert (route.expert, route.strategy) == ("qa", "default")
+
+
+# -- figures
+
+
+def test_figures_against_known_values() -> None:
+    assert measures.macro_f1(["a", "a", "b"], ["a", "b", "b"], ["a", "b"]) == pytest.approx(2 / 3)
+    assert measures.auroc(np.array([0.9, 0.5]), np.array([0.5, 0.1])) == pytest.approx(0.875)
+    assert measures.auroc(np.array([]), np.array([1.0])) is None
+    assert measures.calibration_error(np.array([0.95, 0.95]), np.array([True, False])) == pytest.approx(0.45)
+    assert measures.confusion(["a", "b"], ["b", "b"], ["a", "b"]) == [[0, 1], [0, 1]]
+
+
+def test_temperature_undoes_overconfidence() -> None:
+    rng = np.random.default_rng(0)
+    honest = rng.normal(size=(4000, 3)) * 1.5
+    classes = np.array([rng.choice(3, p=row) for row in measures.softmax(honest)])
+    assert fit_temperature(honest * 4, classes) == pytest.approx(4, rel=0.15)
+
+
+def test_threshold_costs_what_it_says() -> None:
+    confidence = np.linspace(0, 1, 1001)
+    threshold = fit_threshold(confidence, ["a"] * 1001)
+    assert threshold == pytest.approx(FALSE_ABSTENTION, abs=1e-3)
+    assert decide(np.array([0.01, 0.9]), ["a", "a"], threshold) == [BASE, "a"]
+
+
+def test_folds_spread_every_label() -> None:
+    gold = ["a"] * 10 + ["b"] * 5
+    folds = stratified_folds(gold, 5, 0)
+    assert [np.bincount(folds[:10]).tolist(), np.bincount(folds[10:]).tolist()] == [[2] * 5, [1] * 5]
+
+
+def test_router_rows_are_read_and_checked(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"prompt": "p", "label": "out_of_scope"}\n\n{"prompt": "q", "label": "x", "lang": "hi"}\n', encoding="utf-8")
+    rows, _ = read_router_rows(file)
+    assert rows == [RouterRow("p", BASE), RouterRow("q", "x", "hi")]
+    file.write_text('{"prompt": "p"}', encoding="utf-8")
+    with pytest.raises(DataError, match=r"rows\.jsonl:1"):
+        read_router_rows(file)
