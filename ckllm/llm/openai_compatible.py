@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -134,11 +133,15 @@ class OpenAiCompatibleLLM(BaseLLM):
 
     def _opened(self, path: str, body: dict[str, Any], cancel: threading.Event) -> httpx.Response | None:
         """The response once its head is good; None where the caller cancelled."""
+
+        def sleep(seconds: float) -> None:
+            cancel.wait(seconds)
+
         retrying = Retrying(
             retry=retry_if_exception_type(_TryAgainError),
             stop=stop_after_attempt(self._attempts),
             wait=_pause,
-            sleep=lambda seconds: _sleep(seconds, cancel),
+            sleep=sleep,
             reraise=True,
         )
         try:
@@ -238,12 +241,7 @@ def _pause(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome is not None else None
     if isinstance(error, _TryAgainError) and error.wait_s is not None:
         return min(error.wait_s, 10.0)
-    return float(wait_exponential_jitter(initial=0.25, max=10.0, jitter=0.1)(state))
-
-
-def _sleep(seconds: float, cancel: threading.Event) -> None:
-    end = time.monotonic() + seconds
-    cancel.wait(max(0.0, end - time.monotonic()))
+    return float(wait_exponential_jitter(multiplier=0.25, max=10.0, jitter=0.1)(state))
 
 
 def _retry_after(response: httpx.Response) -> float | None:
