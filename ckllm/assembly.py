@@ -88,7 +88,7 @@ def build(settings: Settings, collection: str, *, create: bool, replacements: Re
         retriever=Lazy(lambda: _retriever(store(), index, embedder(), lambda: catalogue().languages(collection))),
         reranker=Lazy(lambda: _reranker(scorer())),
         answering=Lazy(lambda: _answering(settings, scorer(), embedder())),
-        router=_router(),
+        router=Lazy(lambda: _router(settings, embedder)),
         rewrite=_rewrite(),
         condition=_condition,
         access=replacements.access or (lambda user: _access(settings, user)),
@@ -142,15 +142,16 @@ def _store(settings: Settings) -> VectorStore:
 
 
 def _embedder(settings: Settings, replacements: Replacements, index: CollectionIndex) -> Embedder:
-    if replacements.embedder is not None:
-        embedder = replacements.embedder
-    else:
-        from ckllm.embedding.table import open_embedder
-
-        embedder = open_embedder(settings.embedding, settings.models_folder)
+    embedder = replacements.embedder or _open_embedder(settings)
     if not replacements.any_embedder:
         index.refuse_other_embedder(embedder)
     return embedder
+
+
+def _open_embedder(settings: Settings) -> Embedder:
+    from ckllm.embedding.table import open_embedder
+
+    return open_embedder(settings.embedding, settings.models_folder)
 
 
 def _llm(settings: Settings) -> BaseLLM:
@@ -189,15 +190,26 @@ def _answering(settings: Settings, scorer: SentenceScorer, embedder: Embedder) -
     return Answering(scorer, RefusalPolicy(embedder, settings.answer.caution), RuleVerifier(SUPPORT_THRESHOLD), budget)
 
 
-def open_router(settings: Settings) -> Router:  # noqa: ARG001 - which routers there are is a matter of settings
-    """The router that `ask` uses, by itself: routing needs no documents."""
-    return _router()
+def open_router(settings: Settings) -> Router:
+    """The router that `ask` uses, by itself: routing needs no documents, only the embedder if one is trained."""
+    return _router(settings, Lazy(lambda: _open_embedder(settings)))
 
 
-def _router() -> Router:
-    from ckllm.experts.routers.base_only import BaseOnlyRouter
+def _router(settings: Settings, embedder: Callable[[], Embedder]) -> Router:
+    from ckllm.experts.table import open_router as open_described
 
-    return BaseOnlyRouter()
+    return open_described(settings, embedder)
+
+
+def train_router(settings: Settings, data: Path, progress: Callable[[str], None]) -> dict[str, Any]:
+    """Train the router of this home from labelled questions; the report with its held-out figures."""
+    from ckllm.experts.routers.training import read_router_rows
+    from ckllm.experts.routers.training import train_router as train
+    from ckllm.experts.table import router_folder
+
+    rows, sha256 = read_router_rows(data)
+    _home(settings)
+    return train(rows, _open_embedder(settings), router_folder(settings), data_sha256=sha256, progress=progress)
 
 
 def _rewrite() -> Any:

@@ -86,7 +86,7 @@ class KnowledgeBase:
             evidence = answering.offered(found, asked.k or self.settings.retrieval.evidence)
             doubt = answering.doubt(found, evidence)
         with clock.stage("route_s"):
-            route = self._parts.router.route([RouteRequest(asked.question, asked.history, asked.expert, asked.top_experts)])[0]
+            route = self._parts.router().route([RouteRequest(asked.question, asked.history, asked.expert, asked.top_experts)])[0]
         if doubt:
             yield from (Retrieved(evidence), Routed(route), Done(refusal(asked, Draft(route, evidence), doubt, clock.timings())))
             return

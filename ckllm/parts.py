@@ -56,7 +56,7 @@ class Parts:
     retriever: Lazy[Retriever]
     reranker: Lazy[Reranker]
     answering: Lazy[Answering]
-    router: Router
+    router: Lazy[Router]
     rewrite: Callable[[str, Sequence[Message]], str]
     condition: Callable[[str | Mapping[str, Any]], str]
     """A caller's condition, checked and translated for the store."""

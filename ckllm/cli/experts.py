@@ -26,14 +26,45 @@ def list_experts(context: typer.Context, as_json: Json = False) -> None:
     Example: ckllm experts list
     """
     from ckllm.experts.base import BASE
+    from ckllm.experts.table import open_registry
 
     settings = session(context).settings()
-    rows = [{"name": BASE, "description": "the base model, as it is", "model": settings.llm.model}]
+    model = settings.llm.model
+    rows = [{"name": BASE, "description": "the base model, as it is", "model": model}]
+    rows += [
+        {"name": one.name, "description": one.card.description, "model": one.card.model or model}
+        for one in open_registry(settings)
+    ]
     if as_json:
         output.print_json(rows)
     else:
         columns = ("name", "model", "description")
         output.print_table(columns, ([row[column] for column in columns] for row in rows), empty="No experts.")
+
+
+@app.command("train-router")
+def train_the_router(
+    context: typer.Context,
+    data: Annotated[Path, typer.Option("--data", help='JSON Lines of {"prompt", "label"}; out_of_scope: none.', metavar="FILE")],
+    as_json: Json = False,
+) -> None:
+    """Learn from labelled questions which expert each is for; out_of_scope rows teach it when to abstain.
+
+    Every figure that it prints was measured on questions held out from training.
+
+    Example: ckllm experts train-router --data questions.jsonl
+    """
+    from ckllm.assembly import train_router
+
+    report = train_router(session(context).settings(), data, lambda text: typer.echo(text, err=True))
+    if as_json:
+        output.print_json(report)
+        return
+    named = ("rows", "held_out_rows", "accuracy", "macro_f1", "out_of_scope_auroc", "calibration_error", "threshold", "seconds")
+    cells = (
+        (name.replace("_", " "), f"{report[name]:.3f}" if isinstance(report[name], float) else report[name]) for name in named
+    )
+    output.print_table(("held out", ""), cells, empty="")
 
 
 @app.command("route")

@@ -171,3 +171,21 @@ def test_doctor_lists_findings(run: Run) -> None:
     done = run("doctor", "--json")
     assert done.code == 0, done.out
     assert {finding["verdict"] for finding in done.json["findings"]} <= {"ok", "warn", "fail"}
+
+
+def test_a_trained_router_chooses_and_abstains(run: Run, tmp_path: Path) -> None:
+    kinds = {
+        "cooking": "bake the {} bread in the oven",
+        "sums": "add {} and seven together",
+        "out_of_scope": "what a {} day for a walk",
+    }
+    rows = [{"prompt": text.format(f"number {n}"), "label": label} for label, text in kinds.items() for n in range(20)]
+    data = tmp_path / "labelled.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    trained = run("experts", "train-router", "--data", data, "--json")
+    assert trained.code == 0, trained.err
+    assert trained.json["macro_f1"] > 0.9
+    route = run("experts", "route", "bake the number 31 bread in the oven", "--json").json
+    assert route["expert"] == "cooking"
+    assert set(route["scores"]) >= {"cooking", "sums"}
+    assert run("experts", "train-router", "--data", tmp_path / "missing.jsonl").code == 2
