@@ -88,7 +88,7 @@ def test_broken_cards_are_named(tmp_path: Path) -> None:
 def test_experts_in_the_settings(tmp_path: Path) -> None:
     made = expert(tmp_path / "one", "one")
     (tmp_path / "ckllm.toml").write_text(
-        f'[[experts]]\nname = "mine"\nadapter = "{made}"\nlanguages = ["hi"]\n\n[[experts]]\nname = "big"\nmodel = "some/model"\n',
+        f'[[experts]]\nname = "mine"\nadapter = "{made}"\nlanguages = ["hi"]\n\n[[experts]]\nname = "big"\nmodel = "some/one"\n',
         encoding="utf-8",
     )
     registry = open_registry(load_settings(home=tmp_path, environment={}))

@@ -31,10 +31,12 @@ def fit_temperature(logits: NDArray[np.float64], classes: NDArray[np.int64]) -> 
 def fit_threshold(confidence: NDArray[np.float64], gold: Sequence[str]) -> float:
     """The least confidence at which an expert answers: FALSE_ABSTENTION of the questions for an expert lie below it.
 
-    `gold` is BASE for questions that no expert is for.
+    `gold` is BASE for questions that no expert is for. Where there are none, nothing shows what lies outside, and an expert
+    that is likelier than all others together is never doubted.
     """
     inside = confidence[[label != BASE for label in gold]]
-    return float(np.quantile(inside, FALSE_ABSTENTION)) if len(inside) else 0.0
+    threshold = float(np.quantile(inside, FALSE_ABSTENTION)) if len(inside) else 0.0
+    return threshold if BASE in gold else min(threshold, 0.5)
 
 
 def decide(confidence: NDArray[np.float64], said: Sequence[str], threshold: float) -> list[str]:

@@ -71,7 +71,8 @@ class RawMeanScorer:
         return cls(labels, np.stack([vectors[[g == label for g in gold]].mean(axis=0) for label in labels]))
 
     def logits(self, texts: Sequence[str], vectors: Vectors) -> NDArray[np.float64]:  # noqa: ARG002 - as every scorer
-        return -np.linalg.norm(vectors[:, None, :] - self.means[None], axis=2).astype(np.float64) / SHARPNESS
+        apart = np.linalg.norm(vectors[:, None, :] - self.means[None], axis=2)
+        return np.asarray(-apart / SHARPNESS, np.float64)
 
     def probabilities(self, texts: Sequence[str], vectors: Vectors) -> NDArray[np.float64]:
         return softmax(self.logits(texts, vectors) / self.temperature)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def answer_losses(model: Any, pack: Pack, device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
-    """Negative log-likelihood in nats of each answer token of the pack, and its weight; both (answer tokens,), in example order."""
+    """Negative log-likelihood in nats of each answer token of the pack, and its weight; both (answer tokens,)."""
     import torch
     from torch.nn import functional
 
