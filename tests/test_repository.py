@@ -84,6 +84,14 @@ def test_readme_names_the_two_commands() -> None:
     assert "    make test" in readme
 
 
+def test_transcript_shows_the_demonstration() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    asked = re.findall(r'^ask "(.+)"$', (ROOT / "examples/demo.sh").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert len(asked) == 3
+    for question in asked:
+        assert f'$ ckllm ask "{question}"' in readme, "run `make demo` and put what it prints into README.md"
+
+
 @pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs/architecture.md"], ids=lambda page: page.name)
 def test_the_annotated_tree_is_the_tree(page: Path) -> None:
     """Every name in a tree exists; names of the second level are looked for in the folder above them."""
