@@ -133,11 +133,8 @@ def train(args: argparse.Namespace) -> None:
 
     def say(at: Progress) -> None:
         valid = "" if at.validation_loss is None else f" validation {at.validation_loss:.4f}"
-        print(
-            f"{time.monotonic() - started:.0f}s step {at.step}/{at.steps} loss {at.loss:.4f}{valid} left {at.seconds_left / 60:.0f} min",
-            file=sys.stderr,
-            flush=True,
-        )
+        done = f"{time.monotonic() - started:.0f}s step {at.step}/{at.steps} loss {at.loss:.4f}{valid}"
+        print(f"{done} left {at.seconds_left / 60:.0f} min", file=sys.stderr, flush=True)
         if at.validation_loss is not None:
             save_adapter(model, args.out / f"qa.step{at.step}")
 

@@ -316,8 +316,8 @@ class Evidence:
     def as_json(self) -> dict[str, Any]:
         return {
             "marker": self.marker, "chunk_id": self.hit.chunk_id, "in_prompt": self.in_prompt, "cited": self.cited,
-            "score": self.hit.score, "source": self.hit.source, "title": self.hit.title, "page": self.hit.page, "section": self.hit.section,
-            "start": self.hit.start, "end": self.hit.end, "document_id": self.hit.document_id, "text": self.hit.text,
+            "score": self.hit.score, "source": self.hit.source, "title": self.hit.title,
+            "page": self.hit.page, "section": self.hit.section, "start": self.hit.start, "end": self.hit.end, "document_id": self.hit.document_id, "text": self.hit.text,
         }  # fmt: skip
 
 
@@ -433,7 +433,8 @@ class Answer:
     def as_json(self) -> dict[str, Any]:
         row = {
             "id": self.id, "question": self.question, "answer": self.answer, "short_answer": self.short_answer,
-            "refused": self.refused, "reason": self.reason, "quoted": self.quoted, "sentences": [to_json(s) for s in self.sentences],
+            "refused": self.refused, "reason": self.reason, "quoted": self.quoted,
+            "sentences": [to_json(s) for s in self.sentences],
             "citations": [c.as_json() for c in self.citations], "route": self.route.as_json(),
             "evidence": [e.as_json() for e in self.evidence], "usage": to_json(self.usage), "timings": to_json(self.timings),
         }  # fmt: skip
