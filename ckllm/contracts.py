@@ -316,8 +316,9 @@ class Evidence:
     def as_json(self) -> dict[str, Any]:
         return {
             "marker": self.marker, "chunk_id": self.hit.chunk_id, "in_prompt": self.in_prompt, "cited": self.cited,
-            "score": self.hit.score, "source": self.hit.source, "title": self.hit.title,
-            "page": self.hit.page, "section": self.hit.section, "start": self.hit.start, "end": self.hit.end, "document_id": self.hit.document_id, "text": self.hit.text,
+            "score": self.hit.score, "source": self.hit.source, "title": self.hit.title, "page": self.hit.page,
+            "section": self.hit.section, "start": self.hit.start, "end": self.hit.end,
+            "document_id": self.hit.document_id, "text": self.hit.text,
         }  # fmt: skip
 
 
