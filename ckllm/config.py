@@ -66,12 +66,12 @@ class RetrievalSettings(_Section):
     k: int = Field(10, ge=1, le=1000, description="passages in a search")
     candidates: int = Field(50, ge=1, le=1000, description="passages that each search hands to the fusion")
     evidence: int = Field(6, ge=1, le=50, description="passages offered to the model")
-    evidence_tokens: int = Field(1200, ge=64, description="tokens of evidence in a prompt")
+    evidence_tokens: int = Field(640, ge=64, description="tokens of evidence in a prompt")
 
 
 class AnswerSettings(_Section):
     caution: Literal["strict", "balanced", "open"] = Field("balanced", description="how readily a question is refused")
-    max_tokens: int = Field(128, ge=1, description="the most new tokens of an answer")
+    max_tokens: int = Field(64, ge=1, description="the most new tokens of an answer")
     temperature: float = Field(0.0, ge=0, le=2, description="0: the most likely token each time, so the same answer each time")
     seed: int = Field(0, description="makes sampling repeatable")
 

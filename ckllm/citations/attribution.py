@@ -17,7 +17,9 @@ from dataclasses import dataclass
 
 from ckllm.citations.sentences import Span, split_sentences
 from ckllm.citations.terms import content_keys
-from ckllm.contracts import Evidence, Quote
+from ckllm.contracts import Evidence, Hit, Quote
+
+HEADING_MARKS = "#=*_~ \t\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,8 @@ class EvidenceSentence:
 
     quote: Quote
     keys: frozenset[str]
+    heading: bool = False
+    """Whether it is the title or a heading: it names what is asked and does not answer it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,9 @@ class EvidenceIndex:
 
     def __init__(self, evidence: Sequence[Evidence]) -> None:
         self.sentences: tuple[EvidenceSentence, ...] = tuple(
-            EvidenceSentence(quote, frozenset(content_keys(quote.text))) for entry in evidence for quote in quotes_of(entry)
+            EvidenceSentence(quote, frozenset(content_keys(quote.text)), is_heading(quote.text, entry.hit))
+            for entry in evidence
+            for quote in quotes_of(entry)
         )
         counts = Counter(key for sentence in self.sentences for key in sentence.keys)
         total = len(self.sentences)
@@ -77,3 +83,9 @@ def quotes_of(entry: Evidence) -> list[Quote]:
     hit = entry.hit
     spans: list[Span] = split_sentences(hit.text, hit.lang)
     return [Quote(entry.marker, hit.start + span.start, hit.start + span.end, span.text) for span in spans]
+
+
+def is_heading(text: str, hit: Hit) -> bool:
+    """Whether a sentence of a passage is one of the headings above it, with or without its mark-up."""
+    bare = text.strip(HEADING_MARKS).casefold()
+    return bare in {part.strip(HEADING_MARKS).casefold() for part in (hit.title, *hit.section.split(" › "))}

@@ -39,7 +39,7 @@ def scored_quotes(
     for sentence in index.sentences:
         cosine = cosines.get(_place(sentence.quote), low)
         score = (cosine - low) / (high - low or 1.0) + COVERAGE_WEIGHT * index.weight(wanted & sentence.keys) / whole
-        if len(sentence.quote.text) > LONGEST_QUOTE or not sentence.keys - wanted:
+        if len(sentence.quote.text) > LONGEST_QUOTE or sentence.heading or not sentence.keys - wanted:
             score -= 1.0
         scored.append((score, sentence.quote))
     return sorted(scored, key=lambda pair: (-pair[0], pair[1].marker, pair[1].start))
