@@ -13,7 +13,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 @pytest.fixture(scope="session")
 def models_folder() -> Path:
-    """Converted models, kept from one run to the next; `CKLLM_TEST_MODELS` names another folder."""
-    folder = Path(os.environ.get("CKLLM_TEST_MODELS") or platformdirs.user_cache_path("ckllm-tests"))
+    """Converted models, kept from one run to the next; `TEST_MODELS_FOLDER` names another folder."""
+    folder = Path(os.environ.get("TEST_MODELS_FOLDER") or platformdirs.user_cache_path("ckllm-tests"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
