@@ -110,6 +110,7 @@ def survive(tmp_path: Path, kills: int, seed: int) -> None:
     assert (stored, catalogued, states) == snapshot(tmp_path / "clean")
 
 
+@pytest.mark.timeout(1200)  # how long a run takes is the machine's business; that it ends is the test's
 def test_fifteen_kills_end_as_one_clean_run(tmp_path: Path) -> None:
     survive(tmp_path, 15, 1)
 
@@ -120,6 +121,7 @@ def test_a_hundred_kills_end_as_one_clean_run(tmp_path: Path) -> None:
     survive(tmp_path, 100, 2)
 
 
+@pytest.mark.timeout(600)
 def test_two_ingestions_at_once_neither_lose_nor_duplicate(tmp_path: Path) -> None:
     draw = random.Random(3)
     folder, home = tmp_path / "documents", tmp_path / "home"
