@@ -64,8 +64,8 @@ class Asked:
             if value is not None and value < 1:
                 raise UsageError(f"{name} = {value}: give at least 1")
 
-    def generation(self, draft: Draft, settings: AnswerSettings) -> GenerationRequest:
-        """The request to the language model."""
+    def generation(self, draft: Draft, settings: AnswerSettings, adapters: Mapping[str, float]) -> GenerationRequest:
+        """The request to the language model; `adapters`: folder → weight."""
         from ckllm.llm.base import GenerationRequest
 
         return GenerationRequest(
@@ -77,6 +77,7 @@ class Asked:
             repetition_penalty=self.repetition_penalty,
             stop=self.stop,
             seed=settings.seed if self.seed is None else self.seed,
+            adapters=adapters,
         )
 
 

@@ -6,7 +6,7 @@ the language model when something is answered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,6 +89,7 @@ def build(settings: Settings, collection: str, *, create: bool, replacements: Re
         reranker=Lazy(lambda: _reranker(scorer())),
         answering=Lazy(lambda: _answering(settings, scorer(), embedder())),
         router=Lazy(lambda: _router(settings, embedder)),
+        adapters=lambda weights: _adapters(settings, weights),
         rewrite=_rewrite(),
         condition=_condition,
         access=replacements.access or (lambda user: _access(settings, user)),
@@ -199,6 +200,13 @@ def _router(settings: Settings, embedder: Callable[[], Embedder]) -> Router:
     from ckllm.experts.table import open_router as open_described
 
     return open_described(settings, embedder)
+
+
+def _adapters(settings: Settings, weights: Mapping[str, float]) -> dict[str, float]:
+    from ckllm.experts.registry import adapter_weights
+    from ckllm.experts.table import open_registry
+
+    return adapter_weights(weights, open_registry(settings))
 
 
 def train_router(settings: Settings, data: Path, progress: Callable[[str], None]) -> dict[str, Any]:

@@ -104,7 +104,8 @@ class KnowledgeBase:
     def _generate(self, asked: Asked, draft: Draft, clock: Stopwatch) -> Generator[Event, None, Draft]:
         """Streams the model's words without its markers and gives back the draft as it was written."""
         shown, text = DraftFilter(), ""
-        with clock.stage("generate_s"), self.llm.generate_stream(asked.generation(draft, self.settings.answer)) as stream:
+        request = asked.generation(draft, self.settings.answer, self._parts.adapters(draft.route.weights))
+        with clock.stage("generate_s"), self.llm.generate_stream(request) as stream:
             for piece in stream:
                 clock.mark("first_token_s")
                 text += piece

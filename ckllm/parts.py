@@ -57,6 +57,8 @@ class Parts:
     reranker: Lazy[Reranker]
     answering: Lazy[Answering]
     router: Lazy[Router]
+    adapters: Callable[[Mapping[str, float]], dict[str, float]]
+    """Weights by expert → weights by adapter folder; labels without an adapter are served by the model as it is."""
     rewrite: Callable[[str, Sequence[Message]], str]
     condition: Callable[[str | Mapping[str, Any]], str]
     """A caller's condition, checked and translated for the store."""

@@ -74,7 +74,7 @@ class OpenVinoLLM(LocalLLM):
         import openvino_genai
 
         if request.adapters:
-            raise UsageError("this model was opened without adapters: open it with the experts that it is to serve")
+            raise UsageError('the openvino engine serves no adapters yet: set llm.engine = "transformers" to use an adapter')
         config = openvino_genai.GenerationConfig(
             max_new_tokens=request.max_tokens,
             repetition_penalty=request.repetition_penalty,
