@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 STRENGTH = 10.0
 """C: how much the data counts against the penalty on large weights."""
 ITERATIONS = 80
+PARALLEL = 100_000_000
+"""Multiplications of one pass from which several threads pay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ def fit(dense: NDArray[np.float32], ngrams: NGrams, classes: NDArray[np.int64], 
         penalty = 0.5 * scale * (weights[0].square().sum() + weights[1].square().sum())
         return float(-logs[torch.arange(len(target)), target].mean() + penalty)
 
-    with torch.no_grad():
+    with _few_threads(len(ngrams.values) * count), torch.no_grad():
         optimiser = torch.optim.LBFGS(
             weights, max_iter=ITERATIONS, history_size=10, line_search_fn="strong_wolfe", tolerance_grad=1e-6
         )
@@ -73,6 +77,19 @@ def fit(dense: NDArray[np.float32], ngrams: NGrams, classes: NDArray[np.int64], 
     place[used] = np.arange(len(used))
     hashed = np.vstack([weights[1].numpy()[: len(used)], np.zeros((1, count), np.float32)])
     return Logistic(weights[0].numpy(), hashed, place, weights[2].numpy())
+
+
+@contextmanager
+def _few_threads(work: int) -> Iterator[None]:
+    """One thread for small problems: there, threads spend their time waiting for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1 if work < PARALLEL else before)
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _sparse(ngrams: NGrams, columns: NDArray[np.int64], width: int) -> tuple[torch.Tensor, torch.Tensor]:
