@@ -10,8 +10,10 @@ DIR holds question-answering sets as `SET/corpus.jsonl` and `SET/questions.jsonl
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
 import json
+import math
 import random
 import sys
 import time
@@ -143,10 +145,115 @@ def train(args: argparse.Namespace) -> None:
     print(outcome)
 
 
+class Reader:
+    """Greedy answers with the prefix of each group of questions read once."""
+
+    def __init__(self, base: Path, adapter: Path | None) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        self.torch = torch
+        self.tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
+        self.model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=True)
+        if adapter is not None:
+            from peft import PeftModel
+
+            self.model = PeftModel.from_pretrained(self.model, adapter).merge_and_unload()
+        self.model.eval()
+        self.refusal = self.tokenizer.encode(NOT_STATED)[0]
+
+    def prompt(self, row: dict[str, Any]) -> list[int]:
+        text = self.tokenizer.apply_chat_template(row["messages"][:-1], add_generation_prompt=True, tokenize=False)
+        return list(self.tokenizer.encode(text, add_special_tokens=False))
+
+    def answers(self, rows: list[dict[str, Any]], most: int, may_refuse: bool) -> Any:
+        """(row, answer, probability that the first token begins a refusal) of rows that are sorted by their passages."""
+        prefix: list[int] = []
+        cache: Any = None
+        prompts = [self.prompt(row) for row in rows]
+        for number, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
+            if cache is None or prompt[: len(prefix)] != prefix:
+                after = prompts[number + 1] if number + 1 < len(prompts) else prompt
+                shared = next((at for at, (a, b) in enumerate(zip(prompt, after, strict=False)) if a != b), len(prompt) - 1)
+                prefix = prompt[: shared if shared > 150 else len(prompt) - 1]
+                with self.torch.no_grad():
+                    cache = self.model(self.torch.tensor([prefix]), use_cache=True).past_key_values
+            yield row, *self._continue(copy.deepcopy(cache), prompt[len(prefix) :], most, may_refuse)
+
+    def _continue(self, cache: Any, rest: list[int], most: int, may_refuse: bool) -> tuple[str, float]:
+        made: list[int] = []
+        refusing = 0.0
+        feed = rest
+        with self.torch.no_grad():
+            for step in range(most):
+                logits = self.model(self.torch.tensor([feed]), past_key_values=cache, use_cache=True).logits[0, -1]
+                if step == 0:
+                    refusing = float(logits.softmax(-1)[self.refusal])
+                    if not may_refuse:
+                        logits[self.refusal] = -math.inf
+                token = int(logits.argmax())
+                if token == self.tokenizer.eos_token_id:
+                    break
+                made.append(token)
+                feed = [token]
+        return self.tokenizer.decode(made, skip_special_tokens=True).strip(), refusing
+
+
+def score(args: argparse.Namespace) -> None:
+    """Answers to the test questions, of the base model and of the adapter; written as JSON Lines, summed up as JSON."""
+    from ckllm.experts.evaluation import token_f1
+
+    rows = [json.loads(line) for line in (args.out / f"qa.{args.part}.jsonl").read_text(encoding="utf-8").splitlines()]
+    if args.limit:
+        chosen = random.Random(1).sample(range(len(rows)), min(args.limit, len(rows)))
+        rows = [rows[n] for n in sorted(chosen)]
+    reader = Reader(args.base, args.adapter)
+    name = args.adapter.name if args.adapter else "base"
+    results = []
+    with (args.out / f"{name}.{args.part}.answers.jsonl").open("w", encoding="utf-8") as file:
+        for row, answer, refusing in reader.answers(rows, 48 if args.adapter is None else 24, args.adapter is None):
+            f1 = max((token_f1(answer, one) for one in row["answers"]), default=0.0)
+            result = {"set": row["set"], "answerable": bool(row["answers"]), "answer": answer, "f1": f1, "refusing": refusing}
+            results.append(result)
+            file.write(json.dumps(result | {"references": row["answers"][:3]}, ensure_ascii=False) + "\n")
+            file.flush()
+    summary = {"model": name, "part": args.part, **summed(results)}
+    (args.out / f"{name}.{args.part}.scores.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    print(json.dumps(summary, indent=1))
+
+
+def summed(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """F1 with its bootstrap interval; how well the probability of refusing tells the unanswerable apart, and the trade-off."""
+    import numpy as np
+
+    from ckllm.experts.routers.measures import auroc
+
+    able = [r for r in results if r["answerable"]]
+    unable = [r for r in results if not r["answerable"] and r["set"] == "squad2"]
+    f1 = np.array([r["f1"] for r in able])
+    rng = np.random.default_rng(0)
+    means = [f1[rng.integers(len(f1), size=len(f1))].mean() for _ in range(2000)]
+    doubt = [np.array([r["refusing"] for r in side]) for side in (able, unable)]
+    curve = []
+    for threshold in np.unique(np.quantile(np.concatenate(doubt), np.linspace(0.02, 0.98, 25))):
+        answered = doubt[0] < threshold
+        false, recall = 1 - float(answered.mean()), float((doubt[1] >= threshold).mean()) if unable else 0.0
+        curve.append({"threshold": float(threshold), "f1": float((f1 * answered).mean()), "false_refusal": false,
+                      "refusal_recall": recall, "balanced": (recall + 1 - false) / 2})  # fmt: skip
+    return {
+        "answerable": len(able), "unanswerable": len(unable), "f1": float(f1.mean()),
+        "f1_interval": [float(np.quantile(means, q)) for q in (0.025, 0.975)],
+        "exact": float((f1 == 1).mean()), "mean_words": float(np.mean([len(r["answer"].split()) for r in able])),
+        "by_set": {name: [sum(r["set"] == name for r in able), float(np.mean([r["f1"] for r in able if r["set"] == name]))]
+                   for name in sorted({r["set"] for r in able})},
+        "refusal_auroc": auroc(doubt[1], doubt[0]), "curve": curve,
+    }  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    for name, run in (("data", data), ("train", train)):
+    for name, run in (("data", data), ("train", train), ("score", score)):
         command = commands.add_parser(name)
         command.set_defaults(run=run)
         command.add_argument("--out", type=Path, required=True)
@@ -154,6 +261,9 @@ def main() -> None:
         command.add_argument("--base", type=Path)
         command.add_argument("--epochs", type=int, default=1)
         command.add_argument("--steps", type=int, default=120)
+        command.add_argument("--adapter", type=Path)
+        command.add_argument("--part", choices=("validation", "test"), default="test")
+        command.add_argument("--limit", type=int)
     args = parser.parse_args()
     args.run(args)
 

@@ -6,8 +6,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ckllm.store.memory import MemoryStore
-
 from ckllm.assembly import Replacements, open_knowledge_base
 from ckllm.config import load_settings
 from ckllm.contracts import Access, Chunk, Document, Element, ElementKind, Source, VersionState, digest
@@ -15,6 +13,7 @@ from ckllm.embedding.hashing import HashingEmbedder
 from ckllm.knowledge_base import KnowledgeBase
 from ckllm.llm.scripted import Script, ScriptedLLM
 from ckllm.store.base import ChunkRecord
+from ckllm.store.memory import MemoryStore
 
 GROUPS = {"ana": ("press", "board"), "bo": ("press",)}
 

@@ -90,9 +90,8 @@ def retry(
 
     Example: ckllm documents retry
     """
-    from ingestion.pipeline import retry as retry_documents
-
     from ckllm.cli.ingesting import finish, shown_progress
+    from ingestion.pipeline import retry as retry_documents
 
     with session(context).open(collection) as kb, shown_progress(as_json) as progress:
         report = retry_documents(kb, progress=progress)
