@@ -3,6 +3,7 @@
     python benchmarks/train_default_experts.py data  --eval DIR --out WORK
     python benchmarks/train_default_experts.py train --base MODEL_DIR --out WORK
     python benchmarks/train_default_experts.py score --base MODEL_DIR --out WORK [--adapter DIR] [--limit N]
+    python benchmarks/train_default_experts.py ship  --base MODEL_DIR --out WORK --adapter DIR
 
 DIR holds question-answering sets as `SET/corpus.jsonl` and `SET/questions.jsonl`.
 """
@@ -15,6 +16,7 @@ import hashlib
 import json
 import math
 import random
+import shutil
 import sys
 import time
 from collections import defaultdict
@@ -250,10 +252,44 @@ def summed(results: list[dict[str, Any]]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def ship(args: argparse.Namespace) -> None:
+    """Copy the adapter into the package with its card; refused where the interval of its F1 reaches down to the base model's F1."""
+    from ckllm.experts.card import ADAPTER, CONFIG, Card, file_sha256, write_card
+    from ckllm.experts.registry import SHIPPED
+
+    found = {
+        name: json.loads((args.out / f"{name}.test.scores.json").read_text(encoding="utf-8"))
+        for name in ("base", args.adapter.name)
+    }
+    base, expert = found["base"], found[args.adapter.name]
+    if expert["f1_interval"][0] <= base["f1_interval"][1]:
+        sys.exit(
+            f"not shipped: F1 {expert['f1']:.3f} {expert['f1_interval']} does not clearly beat base {base['f1']:.3f} {base['f1_interval']}"
+        )
+    target = SHIPPED / "qa"
+    target.mkdir(parents=True, exist_ok=True)
+    for file in (ADAPTER, CONFIG):
+        shutil.copyfile(args.adapter / file, target / file)
+    train_file = args.out / "qa.train.jsonl"
+    write_card(Card(
+        name="qa", description="shortest exact answers to questions about passages", base_model="smollm2-135m-instruct",
+        base_sha256=file_sha256(args.base / "model.safetensors"), adapter_sha256=file_sha256(target / ADAPTER),
+        config_sha256=file_sha256(target / CONFIG), languages=("en",), licence="CC-BY-SA-4.0", revision="1",
+        scores={"expert": expert, "base": base},
+        training={
+            "data_sha256": file_sha256(train_file), "rows": len(train_file.read_text(encoding="utf-8").splitlines()),
+            "sets": {"squad2": "CC BY-SA 4.0, 4 articles", "xquad/en": "CC BY-SA 4.0, articles that are in neither other part"},
+            "validation_articles": sorted(VALIDATION), "test_articles": sorted(TEST), "refusal": NOT_STATED,
+            "command": f"python benchmarks/train_default_experts.py train --steps {args.steps}",
+        },
+    ), target)  # fmt: skip
+    print(f"shipped to {target}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    for name, run in (("data", data), ("train", train), ("score", score)):
+    for name, run in (("data", data), ("train", train), ("score", score), ("ship", ship)):
         command = commands.add_parser(name)
         command.set_defaults(run=run)
         command.add_argument("--out", type=Path, required=True)
