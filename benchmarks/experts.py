@@ -4,7 +4,8 @@
     python benchmarks/experts.py packing --data FILE --base MODEL_DIR
 
 `router` trains every router on `--train` only, calibrates it there, and reports on `--test`: macro-F1 (labels with ten rows
-or more), out-of-scope AUROC, calibration error, time a question beyond the embedding, and how often a reworded question keeps its route.
+or more), out-of-scope AUROC, calibration error, time a question beyond the embedding, and how often a reworded question
+keeps its route.
 """
 
 from __future__ import annotations
@@ -125,9 +126,8 @@ def packing(args: argparse.Namespace) -> None:
     tokenizer = AutoTokenizer.from_pretrained(args.base, local_files_only=True)
     found = list(examples(read_rows(args.data)[0], tokenizer, 1000))
     packs = pack(found, 960)
-    print(
-        f"{len(found)} examples, {sum(len(e.tokens) for e in found)} tokens alone, {sum(p.size for p in packs)} in {len(packs)} packs"
-    )
+    alone_tokens = sum(len(e.tokens) for e in found)
+    print(f"{len(found)} examples, {alone_tokens} tokens alone, {sum(p.size for p in packs)} in {len(packs)} packs")
     model = AutoModelForCausalLM.from_pretrained(args.base, dtype=torch.float32, local_files_only=True)
     one = min((p for p in packs if len(p.examples) >= 6), key=lambda p: p.size)
     with torch.no_grad():

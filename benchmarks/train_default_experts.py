@@ -253,7 +253,7 @@ def summed(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def ship(args: argparse.Namespace) -> None:
-    """Copy the adapter into the package with its card; refused where the interval of its F1 reaches down to the base model's F1."""
+    """Copy the adapter into the package with its card; refused where its F1's interval reaches down to the base model's."""
     from ckllm.experts.card import ADAPTER, CONFIG, Card, file_sha256, write_card
     from ckllm.experts.registry import SHIPPED
 
@@ -263,9 +263,8 @@ def ship(args: argparse.Namespace) -> None:
     }
     base, expert = found["base"], found[args.adapter.name]
     if expert["f1_interval"][0] <= base["f1_interval"][1]:
-        sys.exit(
-            f"not shipped: F1 {expert['f1']:.3f} {expert['f1_interval']} does not clearly beat base {base['f1']:.3f} {base['f1_interval']}"
-        )
+        figures = [f"{one['f1']:.3f} {one['f1_interval']}" for one in (expert, base)]
+        sys.exit(f"not shipped: F1 {figures[0]} does not clearly beat the base model's {figures[1]}")
     target = SHIPPED / "qa"
     target.mkdir(parents=True, exist_ok=True)
     for file in (ADAPTER, CONFIG):
