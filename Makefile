@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEMO_HOME := .demo
+# tests that keep the embedded store open run apart from those that load torch: each brings native thread pools of its own
+STORING := tests/ingestion tests/store tests/cli
 
 # nothing is ever downloaded while ckllm runs: its models come as packages
 export HF_HUB_OFFLINE := 1
@@ -34,10 +36,12 @@ demo: $(VENV)/.installed ## ingest the sample documents and answer three questio
 	@CKLLM_HOME=$(DEMO_HOME) bash examples/demo.sh $(BIN)/ckllm
 
 test: $(VENV)/.installed-dev ## run the test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest tests $(addprefix --ignore ,$(STORING))
+	$(BIN)/python -m pytest $(STORING)
 
 test-all: $(VENV)/.installed-dev ## the test suite with the tests that take minutes
-	$(BIN)/python -m pytest -m ''
+	$(BIN)/python -m pytest -m '' tests $(addprefix --ignore ,$(STORING))
+	$(BIN)/python -m pytest -m '' $(STORING)
 
 lint: $(VENV)/.installed-dev ## linters, types, and the direction of imports
 	$(BIN)/ruff check .
