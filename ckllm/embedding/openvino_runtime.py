@@ -144,8 +144,8 @@ def _cores() -> int:
 
 
 def has_int8_instructions(cpu_information: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether products of int8 are faster here than of float32: with AVX-512 VNNI, AVX-VNNI or AMX about twice, without (AVX2
-    alone) a third slower. False where it cannot be told."""
+    """Whether products of int8 are faster here than of float32: expected with AVX-512 VNNI, AVX-VNNI or AMX
+    (not measured); with AVX2 alone they took a quarter to a third more. False where it cannot be told."""
     try:
         text = cpu_information.read_text(encoding="utf-8", errors="replace")
     except OSError:
