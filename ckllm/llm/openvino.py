@@ -62,7 +62,7 @@ class OpenVinoLLM(LocalLLM):
     def _properties(self) -> dict[str, Any]:
         threads = {"INFERENCE_NUM_THREADS": self._cores} if self._cores else {}
         # Activations rounded to int8 (OpenVINO's default) cost accuracy and, without VNNI instructions, time.
-        return {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0, "KV_CACHE_PRECISION": "f32", **threads}
+        return {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0, "KV_CACHE_PRECISION": "f16", **threads}
 
     def _tokens(
         self, ids: list[int], request: GenerationRequest, ends: tuple[int, ...], cancel: threading.Event

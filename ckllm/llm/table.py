@@ -88,7 +88,7 @@ def openvino_folder(models_folder: Path, source: Path | None = None) -> Path:
     digest = file_digest(file)
     name = BUNDLED if source is None else f"gguf-{digest[:16]}"
     identity = {"kind": "openvino", "version": openvino_graph.VERSION, "sha256": digest, "openvino": version("openvino-genai")}
-    return converted(models_folder / f"{name}-openvino", identity, lambda folder: openvino_graph.convert(file, folder))
+    return converted(models_folder / f"{name}-openvino", identity, lambda folder: openvino_graph.convert_apart(file, folder))
 
 
 def _openvino(settings: LlmSettings, models_folder: Path, parameters: Mapping[str, Any]) -> BaseLLM:
