@@ -122,7 +122,7 @@ def _own_projections(source: Path, target: Path, file: GgufFile) -> Mapping[str,
 def int8_weights(weights: NDArray[np.float32]) -> Any:
     """A constant as 256 even steps for each 32 columns: a graph node of shape (rows, columns), float32.
 
-    GGUF's own blocks are 32 wide, and those of 4 bits reach over 15 even steps (255 = 15 * 17), so they keep their values exactly.
+    GGUF's own blocks are 32 wide, and those of 4 bits span 15 even steps (255 = 15 * 17), so they keep their values exactly.
     That needs a zero point that is not rounded; OpenVINO multiplies with such weights as fast as with rounded ones.
     """
     from openvino import opset13 as ops
