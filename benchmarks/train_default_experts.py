@@ -97,12 +97,12 @@ def rows_for(folder: Path, name: str, part: str, seed: int, counts: list[int]) -
 
 
 def data(args: argparse.Namespace) -> None:
-    """Two arrangements of squad2's passages, one of xquad's. Validation and test: two passages a question."""
+    """Two arrangements of squad2's passages, one of xquad's and tydiqa's. Validation and test: two passages a question."""
     args.out.mkdir(parents=True, exist_ok=True)
     folder, several = args.eval, [1, 2, 2, 2, 3]
     training = [
         row
-        for name, seed in (("squad2", 1), ("squad2", 2), ("xquad/en", 1))
+        for name, seed in (("squad2", 1), ("squad2", 2), ("xquad/en", 1), ("tydiqa/en", 1))
         for row in rows_for(folder, name, "train", seed, several)
     ]
     parts = {"train": training}
@@ -277,9 +277,10 @@ def ship(args: argparse.Namespace) -> None:
         scores={"expert": expert, "base": base},
         training={
             "data_sha256": file_sha256(train_file), "rows": len(train_file.read_text(encoding="utf-8").splitlines()),
-            "sets": {"squad2": "CC BY-SA 4.0, 4 articles", "xquad/en": "CC BY-SA 4.0, articles that are in neither other part"},
+            "sets": {"squad2": "CC BY-SA 4.0, 4 articles", "xquad/en": "CC BY-SA 4.0, articles that are in neither other part",
+                     "tydiqa/en": "Apache-2.0, articles that are in neither other part"},
             "validation_articles": sorted(VALIDATION), "test_articles": sorted(TEST), "refusal": NOT_STATED,
-            "command": f"python benchmarks/train_default_experts.py train --steps {args.steps}",
+            "command": f"python benchmarks/train_default_experts.py train --epochs {args.epochs} --steps {args.steps}",
         },
     ), target)  # fmt: skip
     print(f"shipped to {target}")

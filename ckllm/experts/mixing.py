@@ -11,12 +11,12 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ckllm.errors import DataError, UsageError
+from ckllm.llm.peft_folder import adapter_config, scaling
 
 MASS = 0.7
 """Experts are added, best first, until they hold this share of all weight."""
@@ -87,7 +87,7 @@ def merge(adapters: Mapping[Path, float], folder: Path) -> None:
         pad = width - len(down)
         merged[f"{name}.lora_A.weight"] = np.ascontiguousarray(np.pad(down, ((0, pad), (0, 0))))
         merged[f"{name}.lora_B.weight"] = np.ascontiguousarray(np.pad(up, ((0, 0), (0, pad))))
-    config = _config(next(iter(adapters)))
+    config = adapter_config(next(iter(adapters)))
     folder.mkdir(parents=True, exist_ok=True)
     save_file(merged, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     layers = sorted({int(part) for name in names for part in name.split(".") if part.isdigit()})
@@ -96,25 +96,6 @@ def merge(adapters: Mapping[Path, float], folder: Path) -> None:
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
 
 
-def scaling(folder: Path) -> float:
-    """What PEFT multiplies B · A with: alpha / r, or alpha / √r with rank stabilisation. Raises DataError for another kind."""
-    config = _config(folder)
-    if config.get("peft_type") != "LORA" or config.get("use_dora") or config.get("alpha_pattern") or config.get("rank_pattern"):
-        raise DataError(f"{folder} is not a plain LoRA adapter: only those can be mixed")
-    rank, alpha = int(config["r"]), float(config["lora_alpha"])
-    return alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
-
-
 def _rank(tensors: Mapping[str, NDArray[np.generic]], name: str) -> int:
     found = tensors.get(f"{name}.lora_A.weight")
     return 0 if found is None else len(found)
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    try:
-        value = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise DataError(f"{folder} is no adapter: its adapter_config.json cannot be read ({error})") from error
-    if not isinstance(value, dict):
-        raise DataError(f"{folder}/adapter_config.json is not a JSON object")
-    return value

@@ -14,6 +14,7 @@ from ckllm.errors import DataError, UsageError
 from ckllm.llm.base import GenerationRequest, Likelihood
 from ckllm.llm.continuous_batch import ContinuousBatch
 from ckllm.llm.local import LocalLLM, LocalModel
+from ckllm.llm.openvino_mixtures import Mixtures
 
 MODEL = "openvino_model.xml"
 _BLOCK = 32
@@ -25,7 +26,8 @@ _SPARE_BLOCKS = 16
 class OpenVinoLLM(LocalLLM):
     """A converted folder (see `openvino_graph`), or any folder with an OpenVINO language model and its tokenizer.json.
 
-    Requests run together (continuous batching); a prompt's beginning that was read before is not read again.
+    Requests run together (continuous batching); a prompt's beginning that was read before is not read again. PEFT's LoRA adapters
+    are served in any mixture, see `openvino_mixtures`.
     """
 
     engine = "openvino"
@@ -36,16 +38,16 @@ class OpenVinoLLM(LocalLLM):
         super().__init__(model_id or str(folder), LocalModel.read(folder, profile), **parameters)
         self._folder, self._cores = folder, threads
         self._check_device(self.device)
-        self._batch = self._open()
+        self._mixtures = Mixtures(folder / MODEL, self._open)
         self._scorer: Any = None
         self._scoring = threading.Lock()
 
     @property
     def active(self) -> int:
         """Generations under way."""
-        return self._batch.active
+        return self._mixtures.active
 
-    def _open(self) -> ContinuousBatch:
+    def _open(self, adapters: Any) -> ContinuousBatch:
         import openvino_genai
 
         scheduler = openvino_genai.SchedulerConfig()
@@ -53,7 +55,8 @@ class OpenVinoLLM(LocalLLM):
         scheduler.num_kv_blocks = -(-self.context_length // _BLOCK) + _SPARE_BLOCKS
         try:
             tokenizer = openvino_genai.Tokenizer(str(self._folder))
-            pipeline = openvino_genai.ContinuousBatchingPipeline(self._folder, tokenizer, scheduler, "CPU", **self._properties())
+            properties = self._properties() | ({} if adapters is None else {"adapters": adapters})
+            pipeline = openvino_genai.ContinuousBatchingPipeline(self._folder, tokenizer, scheduler, "CPU", **properties)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise DataError(f"OpenVINO cannot load {self._folder} ({reason}): delete the folder, it is made again") from error
@@ -68,13 +71,12 @@ class OpenVinoLLM(LocalLLM):
         self, ids: list[int], request: GenerationRequest, ends: tuple[int, ...], cancel: threading.Event
     ) -> Iterator[int]:
         seeded = request.temperature > 0 and request.seed_is_wish and request.seed is not None
-        return self._batch.tokens(ids, self._config(request, ends), cancel, seeded)
+        with self._mixtures.lent(request.adapters) as batch:
+            yield from batch.tokens(ids, self._config(request, ends), cancel, seeded)
 
     def _config(self, request: GenerationRequest, ends: tuple[int, ...]) -> Any:
         import openvino_genai
 
-        if request.adapters:
-            raise UsageError('the openvino engine serves no adapters yet: set llm.engine = "transformers" to use an adapter')
         config = openvino_genai.GenerationConfig(
             max_new_tokens=request.max_tokens,
             repetition_penalty=request.repetition_penalty,
@@ -133,5 +135,5 @@ class OpenVinoLLM(LocalLLM):
             )
 
     def _close(self) -> None:
-        self._batch.close()
+        self._mixtures.close()
         self._scorer = None

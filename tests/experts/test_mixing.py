@@ -11,7 +11,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from ckllm.errors import DataError, UsageError
-from ckllm.experts.mixing import merge, mixture, named, scaling, weights
+from ckllm.experts.mixing import merge, mixture, named, weights
+from ckllm.llm.peft_folder import scaling
 
 
 def adapter(

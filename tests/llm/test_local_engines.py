@@ -142,8 +142,8 @@ def test_a_damaged_graph_is_named(smollm2_folder: Path, tmp_path: Path) -> None:
         if file.suffix != ".bin" or "tokenizer" in file.name:
             shutil.copyfile(file, tmp_path / file.name)
     (tmp_path / "openvino_model.bin").write_bytes(b"broken")
-    with pytest.raises(DataError, match="OpenVINO cannot load"):
-        OpenVinoLLM(tmp_path)
+    with OpenVinoLLM(tmp_path) as llm, pytest.raises(DataError, match="OpenVINO cannot load"):
+        llm.run(PROMPT)
 
 
 def test_damaged_weights_are_named(tiny_folder: Path, tmp_path: Path) -> None:
@@ -187,6 +187,52 @@ def test_adapters_are_mixed_exactly_and_leave_nothing_behind(tiny_folder: Path, 
     _assert_exact_mixture(tiny_folder, tiny_llm, folders)
 
 
+def test_the_fast_engine_mixes_adapters_as_transformers_does(
+    smollm2_folder: Path, openvino_llm: OpenVinoLLM, models_folder: Path, tmp_path: Path
+) -> None:
+    from ckllm.llm.table import huggingface_folder
+    from ckllm.llm.transformers import TransformersLLM
+
+    base = huggingface_folder(models_folder)
+    folders = [_adapter(base, tmp_path / f"adapter{seed}", seed, spread=0.03) for seed in (1, 2)]
+    mixtures: list[dict[str, float]] = [{}, {folders[0]: 1.0}, {folders[0]: 0.3, folders[1]: 0.7}]
+    with TransformersLLM(str(base), max_tokens=12, device="cpu") as reference:
+        expected = [reference.run(PROMPT, adapters=mixture) for mixture in mixtures]
+    assert len(set(expected)) == 3
+    streams = [openvino_llm.stream(PROMPT, adapters=mixture) for mixture in mixtures]
+    texts = ["", "", ""]
+    while any(stream.finish_reason is None for stream in streams):
+        for place, stream in enumerate(streams):
+            texts[place] += next(stream, "")
+    assert texts == expected
+    assert openvino_llm.run(PROMPT) == expected[0]
+
+
+def test_the_fast_engine_keeps_few_mixtures(openvino_llm: OpenVinoLLM, models_folder: Path, tmp_path: Path) -> None:
+    from ckllm.llm.openvino_mixtures import MOST_OPEN
+    from ckllm.llm.table import huggingface_folder
+
+    folder = _adapter(huggingface_folder(models_folder), tmp_path / "adapter", 1)
+    plain = openvino_llm.run("one word", max_tokens=2)
+    for percent in range(1, MOST_OPEN + 3):
+        openvino_llm.run("one word", max_tokens=1, adapters={folder: percent / 100})
+    assert openvino_llm._mixtures.open == MOST_OPEN
+    assert openvino_llm.run("one word", max_tokens=2) == plain
+
+
+def test_the_fast_engine_refuses_an_adapter_that_does_not_fit(
+    openvino_llm: OpenVinoLLM, tiny_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="no adapter"):
+        openvino_llm.run(PROMPT, adapters={str(tmp_path): 1.0})
+    with pytest.raises(DataError, match="does not fit"):
+        openvino_llm.run(PROMPT, adapters={_adapter(tiny_folder, tmp_path / "tiny", 3): 1.0})
+    wrong = Path(_adapter(tiny_folder, tmp_path / "wrong", 3))
+    _double_rank_of_one_matrix(wrong)
+    with pytest.raises(DataError, match="does not fit"):
+        openvino_llm.run(PROMPT, adapters={str(wrong): 1.0})
+
+
 def test_an_adapter_that_does_not_fit_is_refused(tiny_folder: Path, tiny_llm: BaseLLM, tmp_path: Path) -> None:
     plain = tiny_llm.run(PROMPT)
     with pytest.raises(DataError, match="no adapter"):
@@ -221,7 +267,7 @@ def _made(llm: LocalLLM) -> list[int]:
     return list(llm._tokens(llm._prompt_ids(request), request, llm.model.end_ids, threading.Event()))
 
 
-def _adapter(base: Path, folder: Path, seed: int) -> str:
+def _adapter(base: Path, folder: Path, seed: int, spread: float = 0.3) -> str:
     """A LoRA with random factors, large enough to change answers."""
     import torch
     from peft import LoraConfig, get_peft_model
@@ -232,7 +278,7 @@ def _adapter(base: Path, folder: Path, seed: int) -> str:
     model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
     for name, weights in model.named_parameters():
         if "lora_" in name:
-            torch.nn.init.normal_(weights, std=0.3)
+            torch.nn.init.normal_(weights, std=spread)
     model.save_pretrained(folder)
     return str(folder)
 
