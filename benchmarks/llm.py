@@ -315,7 +315,7 @@ def _agreement(count: int, models_folder: Path) -> tuple[int, float]:
     An answer is the reference's greedy answer exactly where each of its tokens is the reference's likeliest after the tokens
     before it: one pass over prompt and answer tells, and only the others are generated twice.
     """
-    from ckllm.evaluation.benchmark import f1
+    from ckllm.evaluation.metrics import best_f1 as f1
 
     fast, plain = Contestant("fast", models_folder), Contestant("plain", models_folder)
     same, overlap = 0, 0.0

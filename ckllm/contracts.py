@@ -333,9 +333,12 @@ class Route:
     """Share of each adapter in the answer; {"base": 1.0} for the base model alone."""
     strategy: str
     reason: str
+    threshold: float | None = None
+    """Confidence below which the base model answers; None where the router knows no doubt."""
 
     def as_json(self) -> dict[str, Any]:
-        return to_json(self)
+        row = to_json(self)
+        return row if self.threshold is not None else _without(row, "threshold")
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,7 +431,8 @@ class Answer:
     timings: Timings
     reason: str | None = None
     quoted: bool = False
-    """True where the answer consists of exact quotes, because what the model wrote was not supported."""
+    """True where the answer consists of exact quotes: the sentence that a short answer was taken from, or the best evidence
+    where what the model wrote was not supported."""
     id: str | None = None
 
     def as_json(self) -> dict[str, Any]:

@@ -1,111 +1,195 @@
-"""`ckllm experts`: which experts exist, and which one a question goes to."""
+"""`ckllm experts`: which experts exist, where they come from, and how they travel."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ckllm.cli import output
+from ckllm.cli import output, routing, training
 from ckllm.cli.session import Json, session
-from ckllm.errors import CkllmError, UsageError
 
 if TYPE_CHECKING:
-    from ckllm.contracts import Route
+    from ckllm.experts.card import Card
+    from ckllm.experts.registry import Expert
 
-app = typer.Typer(help="List experts, and route questions to them.", no_args_is_help=True)
-BAR = 24
-"""Characters of a full bar."""
+app = typer.Typer(help="List, train, move experts, and route questions to them.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(help="The expert.", metavar="NAME")]
 
 
 @app.command("list")
 def list_experts(context: typer.Context, as_json: Json = False) -> None:
-    """The experts that can answer.
+    """The experts that can answer, those that ship with ckllm, are installed, or stand in the settings.
 
     Example: ckllm experts list
     """
-    from ckllm.experts.base import BASE
     from ckllm.experts.table import open_registry
 
     settings = session(context).settings()
     model = settings.llm.model
-    rows = [{"name": BASE, "description": "the base model, as it is", "model": model}]
-    rows += [
-        {"name": one.name, "description": one.card.description, "model": one.card.model or model}
-        for one in open_registry(settings)
-    ]
+    rows = [_base_row(model), *(_row(one, model) for one in open_registry(settings))]
     if as_json:
         output.print_json(rows)
     else:
-        columns = ("name", "model", "description")
+        columns = ("name", "origin", "model", "licence", "gain", "description")
         output.print_table(columns, ([row[column] for column in columns] for row in rows), empty="No experts.")
 
 
-@app.command("train-router")
-def train_the_router(
-    context: typer.Context,
-    data: Annotated[Path, typer.Option("--data", help='JSON Lines of {"prompt", "label"}; out_of_scope: none.', metavar="FILE")],
-    as_json: Json = False,
-) -> None:
-    """Learn from labelled questions which expert each is for; out_of_scope rows teach it when to abstain.
+@app.command()
+def show(context: typer.Context, name: Name, as_json: Json = False) -> None:
+    """The card of an expert: what it is, what it was made from, and its held-out scores; its files are checked.
 
-    Every figure that it prints was measured on questions held out from training.
-
-    Example: ckllm experts train-router --data questions.jsonl
+    Example: ckllm experts show qa
     """
-    from ckllm.assembly import train_router
+    from ckllm.experts.base import BASE
+    from ckllm.experts.registry import verify
+    from ckllm.experts.table import open_registry
 
-    report = train_router(session(context).settings(), data, lambda text: typer.echo(text, err=True))
-    if as_json:
-        output.print_json(report)
-        return
-    named = ("rows", "held_out_rows", "accuracy", "macro_f1", "out_of_scope_auroc", "calibration_error", "threshold", "seconds")
-    cells = (
-        (name.replace("_", " "), f"{report[name]:.3f}" if isinstance(report[name], float) else report[name]) for name in named
-    )
-    output.print_table(("held out", ""), cells, empty="")
-
-
-@app.command("route")
-def route_question(
-    context: typer.Context,
-    question: Annotated[str | None, typer.Argument(help="The question.", metavar="QUESTION")] = None,
-    batch: Annotated[Path | None, typer.Option("--batch", help="A JSON Lines file of questions.", metavar="FILE")] = None,
-    as_json: Json = False,
-) -> None:
-    """Which expert a question goes to, and why.
-
-    Example: ckllm experts route "Write a function that sorts a list"
-    """
-    from ckllm.assembly import open_router
-    from ckllm.experts.base import RouteRequest
-
-    if (question is None) == (batch is None):
-        raise UsageError("give either QUESTION or --batch FILE")
-    router = open_router(session(context).settings())
-
-    def route(text: str) -> Route:
-        return router.route([RouteRequest(text)])[0]
-
-    if batch is not None:
-        for row in output.read_rows(batch, "question"):
-            try:
-                if "error" in row:
-                    raise row["error"]
-                output.print_json(({"id": row["id"]} if "id" in row else {}) | route(row["question"]).as_json())
-            except CkllmError as error:
-                output.print_json(output.error_row(row, "question", error))
-        return
-    assert question is not None
-    if as_json:
-        output.print_json(route(question).as_json())
+    settings = session(context).settings()
+    if name == BASE:
+        card = _base_row(settings.llm.model)
     else:
-        _print_route(route(question))
+        expert = open_registry(settings).get(name)
+        verify(expert)
+        card = expert.as_json() | {"verified": bool(expert.card.hashes)}
+    if as_json:
+        output.print_json(card)
+    else:
+        output.print_table(("card", ""), _flat(card), empty="")
 
 
-def _print_route(route: Route) -> None:
-    out = output.console()
-    for name, score in sorted(route.scores.items(), key=lambda pair: -pair[1]):
-        out.print(f"{name:>16} {'█' * round(score * BAR):<{BAR}} {score:.2f}", markup=False)
-    out.print(f"{route.expert}: {route.reason}", markup=False)
+@app.command()
+def add(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="A PEFT LoRA folder, with or without a card.", metavar="FOLDER")],
+    name: Annotated[str, typer.Option(help="Its name here; else the card's, else the folder's.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Copy an adapter into the home directory; what its card says of its files is checked.
+
+    Example: ckllm experts add ./my-adapter --name contracts
+    """
+    from ckllm.experts.table import open_registry
+
+    expert = open_registry(session(context).settings()).add(folder, name)
+    if as_json:
+        output.print_json(expert.as_json())
+    else:
+        typer.echo(f"added {expert.name}: {expert.folder}")
+
+
+@app.command()
+def remove(
+    context: typer.Context,
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete an installed expert with its files.
+
+    Example: ckllm experts remove contracts --yes
+    """
+    from ckllm.experts.table import open_registry
+
+    registry = open_registry(session(context).settings())
+    registry.get(name)
+    output.confirm(f"Delete the expert {name} and its files?", yes or as_json)
+    registry.remove(name)
+    if as_json:
+        output.print_json({"removed": name})
+    else:
+        typer.echo(f"removed {name}")
+
+
+@app.command()
+def bundle(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="A new folder.", metavar="DIR")],
+    references: Annotated[bool, typer.Option("--references", help="Pin the models' weights by hash, leave them out.")] = False,
+    only: Annotated[list[str] | None, typer.Option("--expert", help="Only this expert; repeatable.", metavar="NAME")] = None,
+    as_json: Json = False,
+) -> None:
+    """Save router, experts and models, with their tokenizers, templates and hashes, as one folder that works offline.
+
+    Example: ckllm experts bundle ./experts-2026 --references
+    """
+    from ckllm.workshop import save_expert_bundle
+
+    made = save_expert_bundle(session(context).settings(), folder, tuple(only or ()), references=references)
+    _print_bundle(made, "saved", as_json)
+
+
+@app.command()
+def load(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="A folder that `experts bundle` wrote.", metavar="DIR")],
+    as_json: Json = False,
+) -> None:
+    """Check every file of a bundle and install its experts and its router. Nothing in a bundle is ever executed.
+
+    Example: ckllm experts load ./experts-2026
+    """
+    from ckllm.workshop import load_expert_bundle
+
+    loaded = load_expert_bundle(session(context).settings(), folder)
+    _print_bundle(loaded, "loaded", as_json)
+
+
+def _print_bundle(made: Any, done: str, as_json: bool) -> None:
+    row = {
+        "folder": str(made.folder.absolute()),
+        "experts": list(made.experts),
+        "router": made.has_router,
+        "models": {name: str(folder.absolute()) for name, folder in made.models.items()},
+        "references": {name: dict(files) for name, files in made.references.items()},
+    }
+    if as_json:
+        output.print_json(row)
+        return
+    parts = [f"{len(made.experts)} expert(s)", f"{len(made.models)} model(s)", *(["a router"] if made.has_router else [])]
+    typer.echo(f"{done} {', '.join(parts)}: {made.folder}")
+    for name in made.references:
+        typer.echo(f"  the weights of {name} are left out and pinned by SHA-256")
+
+
+def _base_row(model: str) -> dict[str, Any]:
+    from ckllm.experts.base import BASE
+
+    fixed = {"origin": "model", "licence": "", "gain": None}
+    return {"name": BASE, "description": "the base model, as it is", "model": model} | fixed
+
+
+def _row(one: Expert, model: str) -> dict[str, Any]:
+    card = one.card
+    return {
+        "name": one.name, "description": card.description, "model": card.model or card.base_model or model,
+        "origin": one.origin, "licence": card.licence, "gain": gain(card), "languages": list(card.languages),
+        "sha256": card.adapter_sha256,
+    }  # fmt: skip
+
+
+def gain(card: Card) -> float | None:
+    """Held-out F1 of the expert less that of the base model; None where the card has neither."""
+    try:
+        return round(float(card.scores["expert"]["f1"]) - float(card.scores["base"]["f1"]), 4)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, object]]:
+    """Nested values as rows of dotted names; empty ones left out."""
+    rows: list[tuple[str, object]] = []
+    for key, one in value.items():
+        if isinstance(one, dict):
+            rows += _flat(one, f"{prefix}{key}.")
+        elif one not in (None, "", [], ()):
+            rows.append((f"{prefix}{key}", ", ".join(map(str, one)) if isinstance(one, list | tuple) else one))
+    return rows
+
+
+app.command("route")(routing.route_question)
+app.command("train-router")(routing.train_the_router)
+app.command("train")(training.train)
+app.command("evaluate")(training.evaluate)
+app.command("prepare-data")(training.prepare_data)

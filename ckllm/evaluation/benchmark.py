@@ -9,23 +9,20 @@ the F1 of its words (Rajpurkar et al. 2016, SQuAD), the best over the given answ
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-import regex
-
 from ckllm.contracts import Message
 from ckllm.errors import CkllmError, DataError
+from ckllm.evaluation.metrics import best_f1, exact_match
 from ckllm.llm.base import BaseLLM
 
 Kind: TypeAlias = Literal["multiple_choice", "qa"]
 Progress = Callable[[int, int], None]
 _UNKNOWN = "—"
-_WORD = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]|[\p{L}\p{M}\p{N}]+")
-_ARTICLES = frozenset({"a", "an", "the"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,22 +114,6 @@ def read_tasks(file: Path) -> Iterator[Task]:
             raise DataError(f"{file}, line {number}: not a multiple-choice or QA row ({error})") from None
 
 
-def exact_match(text: str, answers: Sequence[str]) -> float:
-    """1 where the words equal those of an answer, else 0."""
-    said = words(text)
-    return float(any(said == words(answer) for answer in answers))
-
-
-def f1(text: str, answers: Sequence[str]) -> float:
-    """The best overlap of words with an answer."""
-    return max((_overlap(words(text), words(answer)) for answer in answers), default=0.0)
-
-
-def words(text: str) -> list[str]:
-    """Lower-case words without punctuation and English articles; Chinese, Japanese and Thai by the character."""
-    return [word for word in _WORD.findall(text.casefold()) if word not in _ARTICLES]
-
-
 def _task(row: Mapping[str, Any], number: int) -> Task:
     question, lang = row["question"], row.get("lang") or ""
     if not isinstance(question, str) or not isinstance(lang, str):
@@ -164,7 +145,7 @@ def _mark(llm: BaseLLM, task: Task, max_tokens: int) -> Mapping[str, float]:
     except CkllmError as error:
         llm.log_event(f"row {task.number} could not be scored: {error}")
         return {"failed": 1.0}
-    return {"exact_match": exact_match(text, task.answers), "f1": f1(text, task.answers)}
+    return {"exact_match": exact_match(text, task.answers), "f1": best_f1(text, task.answers)}
 
 
 def _scores(name: str, marks: Mapping[tuple[Kind, str], Sequence[Mapping[str, float]]]) -> Iterator[Score]:
@@ -186,13 +167,6 @@ def _mean(name: str, kind: Kind, lang: str, rows: Sequence[Mapping[str, float]])
     if kind == "multiple_choice":
         return Score(name, kind, lang, len(rows), accuracy=mean("accuracy"), failed=failed)
     return Score(name, kind, lang, len(rows), exact_match=mean("exact_match"), f1=mean("f1"), failed=failed)
-
-
-def _overlap(said: Sequence[str], wanted: Sequence[str]) -> float:
-    if not said or not wanted:
-        return float(list(said) == list(wanted))
-    common = sum((Counter(said) & Counter(wanted)).values())
-    return 2 * common / (len(said) + len(wanted))
 
 
 def _markdown_row(score: Score, names: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ckllm.errors import DataError, UsageError
-from ckllm.experts.card import ADAPTER, CARD, CONFIG, file_sha256, read_card
+from ckllm.experts.card import ADAPTER, CARD, CONFIG, file_sha256, read_card, write_card
 from ckllm.experts.registry import Expert, Registry, checked_name, verify
 from ckllm.experts.routers import folder as router_files
 
@@ -37,23 +37,39 @@ class Bundle:
     """Name → folder inside the bundle."""
     references: Mapping[str, Mapping[str, str]]
     """Model → file → SHA-256 of weights that have to be on the machine already."""
+    base: str = ""
+    """The model that answers where no expert does; "" where the bundle names none."""
 
 
 def save_bundle(
-    folder: Path, experts: Iterable[Expert], router: Path | None, models: Mapping[str, Path], *, references: bool = False
+    folder: Path,
+    experts: Iterable[Expert],
+    router: Path | None,
+    models: Mapping[str, Path],
+    *,
+    references: bool = False,
+    base: str = "",
 ) -> Bundle:
-    """Write a bundle into an empty or new folder. Raises UsageError for another one, DataError for a changed expert."""
+    """Write a bundle into an empty or new folder. Raises UsageError for another one, DataError for a changed expert.
+
+    `models`: name → folder, `base` one of them. An expert that is a whole model takes the folder of its own name.
+    """
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty: give a new folder for the bundle")
     folder.mkdir(parents=True, exist_ok=True)
     for expert in experts:
         verify(expert)
         target = folder / "experts" / checked_name(expert.name)
-        if expert.folder is None:
+        if expert.card.is_adapter and expert.folder is not None:
+            _copy(expert.folder, target, [ADAPTER, CONFIG])
+            write_card(expert.card, target)
+        elif expert.name in models:
+            target.mkdir(parents=True)
+            write_card(expert.card.with_values({"model": expert.name}), target)
+        else:
             raise UsageError(
                 f"the expert {expert.name!r} has no files of its own: leave it out of the bundle, or give its model's folder"
             )
-        _copy(expert.folder, target, [CARD, ADAPTER, CONFIG])
     if router is not None:
         router_files.load_router(router)
         _copy(router, folder / "router", [router_files.CARD, router_files.WEIGHTS])
@@ -69,6 +85,7 @@ def save_bundle(
         "files": {path: file_sha256(folder / path) for path in _listing(folder)},
         "models": sorted(models),
         "references": pinned,
+        "base": base,
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
     return load_bundle(folder)
@@ -97,7 +114,9 @@ def load_bundle(folder: Path) -> Bundle:
     if has_router:
         router_files.load_router(folder / "router")
     models = {name: folder / "models" / checked_name(name) for name in manifest["models"]}
-    return Bundle(folder, tuple(card.name for card in cards), has_router, models, manifest["references"])
+    return Bundle(
+        folder, tuple(card.name for card in cards), has_router, models, manifest["references"], str(manifest.get("base", ""))
+    )
 
 
 def install(bundle: Bundle, registry: Registry, router: Path) -> list[str]:
@@ -105,7 +124,7 @@ def install(bundle: Bundle, registry: Registry, router: Path) -> list[str]:
     taken = [name for name in bundle.experts if name in registry and registry.get(name).origin == "installed"]
     if taken:
         raise UsageError(f"there is an expert {taken[0]!r} already: remove it first")
-    added = [registry.add(bundle.folder / "experts" / name).name for name in bundle.experts]
+    added = [registry.add(bundle.folder / "experts" / name, model=bundle.models.get(name)).name for name in bundle.experts]
     if bundle.has_router:
         _copy(bundle.folder / "router", router, [router_files.WEIGHTS, router_files.CARD])
     return added

@@ -1,20 +1,24 @@
-"""An expert's answers against references: token F1 and exact match, after SQuAD (Rajpurkar et al. 2016)."""
+"""An expert's answers against references, beside the base model's on the same rows: token F1, exact match, refusals.
+
+A row is one of training (`ckllm.experts.training.rows`) whose response is a right answer. `"answers"` may name others; an empty
+list says that there is none, and that the response is how to refuse.
+"""
 
 from __future__ import annotations
 
-import unicodedata
-from collections import Counter
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-
-import regex
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 from ckllm.contracts import Message
+from ckllm.errors import DataError
+from ckllm.evaluation.metrics import balanced_accuracy, best_f1, exact_match, paired_bootstrap, token_f1, words
+from ckllm.experts.training.rows import Row, read_rows
 from ckllm.llm.base import BaseLLM, GenerationRequest
 
-_ARTICLES = regex.compile(r"\b(?:a|an|the)\b")
-_SIGNS = regex.compile(r"[\p{P}\p{S}]")
-_CHARACTERS = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]")
+__all__ = ["Scores", "Task", "compare", "evaluate", "read_tasks", "scores", "tasks_of", "token_f1", "words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,23 +27,50 @@ class Task:
 
     messages: tuple[Message, ...]
     references: tuple[str, ...]
+    """Empty where the prompt cannot be answered."""
+    refusal: str = ""
+    """How to say so."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
     rows: int
     f1: float
+    """Of the rows that have an answer, as is `exact`."""
     exact: float
     mean_words: float
     answers: tuple[str, ...] = ()
+    refusal: float | None = None
+    """Balanced accuracy; None where every row, or none, has an answer."""
 
     def as_json(self) -> dict[str, float | int]:
-        return {
+        found: dict[str, float | int] = {
             "rows": self.rows,
             "f1": round(self.f1, 4),
             "exact": round(self.exact, 4),
             "mean_words": round(self.mean_words, 2),
         }
+        return found if self.refusal is None else found | {"refusal": round(self.refusal, 4)}
+
+
+def read_tasks(file: Path) -> list[Task]:
+    """The rows of a file as tasks. Raises DataError with the line's number for a row that is not one."""
+    rows, _ = read_rows(file)
+    lines = [line for line in file.read_text(encoding="utf-8", errors="replace").split("\n") if line.strip()]
+    return [_task(row, json.loads(line).get("answers"), file) for row, line in zip(rows, lines, strict=True)]
+
+
+def tasks_of(rows: Sequence[Row]) -> list[Task]:
+    """Training rows as tasks, each with its response as the one right answer."""
+    return [Task(row.messages, (row.response,)) for row in rows]
+
+
+def _task(row: Row, answers: object, file: Path) -> Task:
+    if answers is None:
+        return Task(row.messages, (row.response,))
+    if not isinstance(answers, list) or not all(isinstance(one, str) and one.strip() for one in answers):
+        raise DataError(f"{file}: answers = {answers!r}: a list of texts is expected, empty where there is no answer")
+    return Task(row.messages, tuple(answers), "" if answers else row.response)
 
 
 def evaluate(
@@ -58,31 +89,34 @@ def evaluate(
         answers[place] = result.text.strip()
         if progress is not None:
             progress(done)
-    return scores(answers, [task.references for task in tasks])
+    return scores(answers, [task.references for task in tasks], {task.refusal for task in tasks if task.refusal})
 
 
-def scores(answers: Sequence[str], references: Sequence[Sequence[str]]) -> Scores:
-    """Means over the answers; each counts with its best reference."""
-    count = max(1, len(answers))
+def scores(answers: Sequence[str], references: Sequence[Sequence[str]], refusals: set[str] | None = None) -> Scores:
+    """Means over the answers; each counts with its best reference. `refusals`: the wordings that decline to answer."""
     pairs = list(zip(answers, references, strict=True))
+    able = [(answer, right) for answer, right in pairs if right]
+    count = max(1, len(able))
+    declined = [words(one) for one in refusals or ()]
     return Scores(
         rows=len(answers),
-        f1=sum(max((token_f1(answer, one) for one in right), default=0.0) for answer, right in pairs) / count,
-        exact=sum(any(words(answer) == words(one) for one in right) for answer, right in pairs) / count,
-        mean_words=sum(len(answer.split()) for answer in answers) / count,
+        f1=sum(best_f1(answer, right) for answer, right in able) / count,
+        exact=sum(exact_match(answer, right) for answer, right in able) / count,
+        mean_words=sum(len(answer.split()) for answer in answers) / max(1, len(answers)),
         answers=tuple(answers),
+        refusal=balanced_accuracy([bool(right) for _, right in pairs], [words(answer) in declined for answer, _ in pairs]),
     )
 
 
-def token_f1(answer: str, reference: str) -> float:
-    """Harmonic mean of precision and recall of the words."""
-    said, meant = words(answer), words(reference)
-    if not said or not meant:
-        return float(said == meant)
-    return 2 * sum((Counter(said) & Counter(meant)).values()) / (len(said) + len(meant))
-
-
-def words(text: str) -> list[str]:
-    """Folded words without signs and English articles; Chinese and Japanese by the character."""
-    folded = _ARTICLES.sub(" ", _SIGNS.sub(" ", unicodedata.normalize("NFKC", text).casefold()))
-    return _CHARACTERS.sub(lambda found: f" {found[0]} ", folded).split()
+def compare(tasks: Sequence[Task], expert: Scores, base: Scores) -> dict[str, Any]:
+    """Both scores, and the expert's gain in F1 with its 95 % interval over the rows that have an answer."""
+    able = [number for number, task in enumerate(tasks) if task.references]
+    each = [[best_f1(one.answers[n], tasks[n].references) for n in able] for one in (base, expert)]
+    gain = asdict(paired_bootstrap(each[0], each[1]))
+    return {
+        "rows": len(tasks),
+        "answerable": len(able),
+        "expert": expert.as_json(),
+        "base": base.as_json(),
+        "gain_f1": {key: round(value, 4) for key, value in gain.items()},
+    }

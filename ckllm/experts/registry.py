@@ -77,8 +77,11 @@ class Registry:
             if expert.folder is not None and expert.card.is_adapter and expert.card.base_model in ("", model)
         }
 
-    def add(self, source: Path, name: str = "") -> Expert:
-        """Copy an expert's folder into the home; an adapter without a card gets one. Raises UsageError for a taken name."""
+    def add(self, source: Path, name: str = "", model: Path | None = None) -> Expert:
+        """Copy an expert's folder into the home; an adapter without a card gets one. Raises UsageError for a taken name.
+
+        `model` is where a whole model that the card describes lies now: it is not copied.
+        """
         if not source.is_dir():
             raise UsageError(f"{source} is not a folder: give the folder of an adapter")
         card = (
@@ -87,6 +90,7 @@ class Registry:
             else Card(name or source.name, adapter_sha256=file_sha256(source / ADAPTER))
         )
         card = card.renamed(name) if name else card
+        card = card.with_values({"model": str(model.absolute())}) if model is not None and card.model else card
         checked_name(card.name)
         target = self._folder / card.name
         if target.exists():
@@ -147,7 +151,16 @@ def verify(expert: Expert) -> None:
 
 
 def adapter_weights(weights: Mapping[str, float], registry: Registry) -> dict[str, float]:
-    """`Route.weights` as `GenerationRequest.adapters`: verified folder → weight; {} for the base model alone."""
+    """`Route.weights` as `GenerationRequest.adapters`: verified folder → weight; {} for the base model alone.
+
+    Raises UsageError for an expert that is a model of its own: the model that is open cannot be it.
+    """
+    for name in weights:
+        if name in registry and not registry.get(name).card.is_adapter:
+            raise UsageError(
+                f"the expert {name!r} is a model of its own, {registry.get(name).card.model}: set llm.model to it, or ask it "
+                "through ckllm.experts.collection"
+            )
     folders = registry.adapter_folders(weights)
     return {str(folders[name]): weight for name, weight in weights.items() if name in folders}
 

@@ -76,6 +76,7 @@ class ScoredRouter:
             weights=weights,
             strategy=self._scorer.strategy,
             reason=_reason(found, self._threshold, sure),
+            threshold=round(self._threshold, 6),
         )
 
 

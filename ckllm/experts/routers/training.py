@@ -54,7 +54,7 @@ def read_router_rows(file: Path) -> tuple[list[RouterRow], str]:
         raise DataError(f"cannot read the router's data {file}: {error.strerror}") from error
     rows = [
         _row(line, f"{file}:{number}")
-        for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1)
+        for number, line in enumerate(data.decode("utf-8", "replace").split("\n"), 1)
         if line.strip()
     ]
     return rows, hashlib.sha256(data).hexdigest()

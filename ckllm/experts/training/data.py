@@ -7,16 +7,18 @@ honest about what it is.
 
 from __future__ import annotations
 
+import json
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import regex
 
 from ckllm.contracts import Hit, Message
-from ckllm.errors import UsageError
-from ckllm.experts.training.rows import Row
+from ckllm.errors import DataError, UsageError
+from ckllm.experts.training.rows import Row, read_rows
 from ckllm.prompting.grounded import grounded_messages
 
 FOREIGN = 0.1
@@ -43,6 +45,7 @@ class Passage:
     text: str
     title: str
     source: str
+    section: str = ""
 
 
 def segments(
@@ -86,6 +89,53 @@ def cloze_rows(passages: Sequence[Passage], a_passage: int = 3, seed: int = 0) -
             messages: tuple[Message, ...] = grounded_messages(f"Complete the sentence: {question}", hits)
             rows.append(Row(messages, answer, passage.source))
     return rows
+
+
+def heading_rows(passages: Sequence[Passage], seed: int = 0) -> list[Row]:
+    """Questions for what stands under a heading, answered by the first sentence of the heading's first passage.
+
+    Sections are told apart by (source, section); another passage of the document is shown beside the right one.
+    """
+    first: dict[tuple[str, str], Passage] = {}
+    neighbours: dict[str, list[Passage]] = defaultdict(list)
+    for passage in passages:
+        neighbours[passage.source].append(passage)
+        if passage.section:
+            first.setdefault((passage.source, passage.section), passage)
+    rows = []
+    for number, passage in enumerate(first.values()):
+        answer = next((one for text in _SENTENCE.findall(passage.text) if _SHORTEST <= len(one := text.strip()) <= _LONGEST), "")
+        heading = passage.section.rsplit(" › ", 1)[-1]
+        if not answer or heading in answer:
+            continue
+        rng = random.Random(f"{seed}/heading/{number}")  # noqa: S311 - a sample, not a secret
+        others = [other for other in neighbours[passage.source] if other.section != passage.section]
+        shown = [passage, *rng.sample(others, min(1, len(others)))]
+        rng.shuffle(shown)
+        hits = [_hit(one, rank) for rank, one in enumerate(shown, start=1)]
+        rows.append(Row(grounded_messages(f"What is said under “{heading}”?", hits), answer, passage.source))
+    return rows
+
+
+def read_category_rows(file: Path) -> list[tuple[str, Row]]:
+    """(category, row) of each row of a JSON Lines file of training rows that has a `"category"`.
+
+    Raises DataError for a row that is none, or where no row has a category.
+    """
+    rows, _ = read_rows(file)
+    lines = [line for line in file.read_text(encoding="utf-8", errors="replace").split("\n") if line.strip()]
+    named = [(json.loads(line).get("category"), row) for line, row in zip(lines, rows, strict=True)]
+    found = [(category, row) for category, row in named if isinstance(category, str)]
+    if not found:
+        raise DataError(f'{file}: no row has a "category": that is what rows are given to experts by')
+    return found
+
+
+def write_rows(rows: Sequence[Row], file: Path) -> None:
+    """Write training rows as JSON Lines, whole or not at all."""
+    new = file.with_name(file.name + ".new")
+    new.write_text("".join(json.dumps(row.as_json(), ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    new.replace(file)
 
 
 def _blanks(text: str) -> Iterator[tuple[str, str]]:

@@ -28,6 +28,11 @@ class Row:
     source: str
     weight: float = 1.0
 
+    def as_json(self) -> dict[str, Any]:
+        """The form that `read_rows` takes."""
+        turns = [{"role": m.role, "content": m.content} for m in (*self.messages, Message("assistant", self.response))]
+        return {"messages": turns, "source": self.source, "weight": self.weight}
+
 
 class ChatTokenizer(Protocol):
     """What is used of a Hugging Face tokenizer."""
@@ -47,7 +52,7 @@ def read_rows(file: Path) -> tuple[list[Row], str]:
         raise DataError(f"cannot read the training data {file}: {error.strerror}") from error
     rows = [
         _row(line, f"{file}:{number}")
-        for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1)
+        for number, line in enumerate(data.decode("utf-8", "replace").split("\n"), 1)
         if line.strip()
     ]
     if not rows:
