@@ -45,6 +45,27 @@ class Replacements:
     access: Callable[[str], Access] | None = None
     any_embedder: bool = False
     """Do not refuse a collection that was made with another embedder: for moving it to this one, which does not search it."""
+    common: Common | None = None
+    """What this knowledge base has in common with others of the same process; its owner closes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What all collections of one home share; each part is opened when it is first needed."""
+
+    catalogue: Lazy[Catalogue]
+    store: Lazy[VectorStore]
+    embedder: Lazy[Embedder]
+    llm: Lazy[BaseLLM]
+
+    def close(self) -> None:
+        self.embedder.taken()
+        for model in self.llm.taken():
+            model.close()
+        for store in self.store.taken():
+            store.close()
+        for catalogue in self.catalogue.taken():
+            catalogue.close()
 
 
 def open_knowledge_base(
@@ -74,16 +95,16 @@ def open_knowledge_base(
 
 def build(settings: Settings, collection: str, *, create: bool, replacements: Replacements) -> Parts:
     """The parts that the settings describe, none of them opened yet."""
-    catalogue = Lazy(lambda: _catalogue(settings))
-    store = Lazy(lambda: replacements.store or _store(settings))
-    embedder = Lazy(lambda: _embedder(settings, replacements, index))
+    common = replacements.common or share(settings, replacements)
+    catalogue, store = common.catalogue, common.store
+    embedder = Lazy(lambda: _fitting(common.embedder(), replacements, index))
     index = CollectionIndex(collection, catalogue, store, embedder, create=create)
     scorer = Lazy(lambda: _scorer(embedder()))
     return Parts(
         catalogue=catalogue,
         store=store,
         embedder=embedder,
-        llm=Lazy(lambda: replacements.llm or _llm(settings)),
+        llm=common.llm,
         index=index,
         retriever=Lazy(lambda: _retriever(store(), index, embedder(), lambda: catalogue().languages(collection))),
         reranker=Lazy(lambda: _reranker(scorer())),
@@ -93,6 +114,16 @@ def build(settings: Settings, collection: str, *, create: bool, replacements: Re
         rewrite=_rewrite(),
         condition=_condition,
         access=replacements.access or (lambda user: _access(settings, user)),
+    )
+
+
+def share(settings: Settings, replacements: Replacements) -> Common:
+    """What every collection of these settings works with."""
+    return Common(
+        catalogue=Lazy(lambda: _catalogue(settings)),
+        store=Lazy(lambda: replacements.store or _store(settings)),
+        embedder=Lazy(lambda: replacements.embedder or _open_embedder(settings)),
+        llm=Lazy(lambda: replacements.llm or _llm(settings)),
     )
 
 
@@ -142,8 +173,7 @@ def _store(settings: Settings) -> VectorStore:
     return MilvusStore(settings.store_uri, settings.store.token.get_secret_value(), settings.store.lock_timeout_s)
 
 
-def _embedder(settings: Settings, replacements: Replacements, index: CollectionIndex) -> Embedder:
-    embedder = replacements.embedder or _open_embedder(settings)
+def _fitting(embedder: Embedder, replacements: Replacements, index: CollectionIndex) -> Embedder:
     if not replacements.any_embedder:
         index.refuse_other_embedder(embedder)
     return embedder
@@ -191,9 +221,9 @@ def _answering(settings: Settings, scorer: SentenceScorer, embedder: Embedder) -
     return Answering(scorer, RefusalPolicy(embedder, settings.answer.caution), RuleVerifier(SUPPORT_THRESHOLD), budget)
 
 
-def open_router(settings: Settings) -> Router:
+def open_router(settings: Settings, embedder: Callable[[], Embedder] | None = None) -> Router:
     """The router that `ask` uses, by itself: routing needs no documents, only the embedder if one is trained."""
-    return _router(settings, Lazy(lambda: _open_embedder(settings)))
+    return _router(settings, embedder or Lazy(lambda: _open_embedder(settings)))
 
 
 def _router(settings: Settings, embedder: Callable[[], Embedder]) -> Router:

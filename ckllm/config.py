@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from ckllm.errors import UsageError
 
@@ -103,6 +103,32 @@ class RoutingSettings(_Section):
     rules: tuple[RoutingRule, ...] = Field((), description="the first whose pattern is found decides")
 
 
+class ServiceSettings(_Section):
+    """`ckllm serve`."""
+
+    host: str = Field("127.0.0.1", description="address to listen on; without API keys only a loopback address is accepted")
+    port: int = Field(8000, ge=0, le=65535, description="0: any free one")
+    request_limit_mb: float = Field(1.0, gt=0, description="the largest body of a request, uploads apart")
+    upload_limit_mb: float = Field(200.0, gt=0, description="the largest body of an upload")
+    body_timeout_s: float = Field(30.0, gt=0, description="the longest pause inside a request's body")
+    connections: int = Field(1024, ge=1, description="open at once; more are answered 503")
+    search_threads: int = Field(4, ge=1, le=256, description="searches at once")
+    generations: int = Field(4, ge=1, le=256, description="answers written at once")
+    queue: int = Field(64, ge=0, description="questions that wait for their turn; more are answered 503")
+    queue_per_user: int = Field(8, ge=0, description="of them, of one user; more are answered 429")
+    requests_per_minute: int = Field(600, ge=0, description="of one API key; more are answered 429; 0: any number")
+    allowed_hosts: tuple[str, ...] = Field((), description="names that the service is called by, besides this machine's")
+    cors_origins: tuple[str, ...] = Field((), description="web pages' origins that may call the service; none by default")
+    user_header: str = Field("", description="header in which a proxy that signs users in names the user; empty: not believed")
+    trusted_proxies: tuple[str, ...] = Field(("127.0.0.1", "::1"), description="addresses that user_header is believed from")
+
+    @field_validator("allowed_hosts", "cors_origins", "trusted_proxies", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        """The environment gives a list as text with commas."""
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
 class ExpertSettings(_Section):
     """One `[[experts]]` table: an adapter folder, a whole model, or a name at a server."""
 
@@ -130,6 +156,7 @@ class Settings(_Section):
     answer: AnswerSettings = AnswerSettings()
     llm: LlmSettings = LlmSettings()
     routing: RoutingSettings = RoutingSettings()
+    service: ServiceSettings = ServiceSettings()
     experts: tuple[ExpertSettings, ...] = ()
 
     @property

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ckllm.cli import answering, collections, doctor, documents, experts, ingesting, keys, models
+from ckllm.cli import answering, collections, doctor, documents, experts, ingesting, keys, models, serve
 from ckllm.cli.session import Session
 from ckllm.errors import CkllmError, StoreError, UpstreamError
 
@@ -60,6 +60,7 @@ app.add_typer(keys.app, name="keys")
 app.command("complete")(models.complete)
 app.command("batch")(models.batch)
 app.command("benchmark")(models.benchmark)
+app.command("serve")(serve.serve)
 app.command("doctor")(doctor.doctor)
 
 

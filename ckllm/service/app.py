@@ -1,0 +1,91 @@
+"""The FastAPI application: every route, and the translation of every error."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from ckllm import __version__
+from ckllm.errors import CkllmError
+from ckllm.service import chat, documents, operating, searching
+from ckllm.service.doors import Doors
+from ckllm.service.edge import Body, Edge
+from ckllm.service.errors import HttpError, answer, problem_of
+
+if TYPE_CHECKING:
+    from ckllm.service.core import Core
+
+_KINDS = ("application/json", "multipart/form-data")
+_CODES = {404: "unknown_path", 405: "wrong_method", 400: "invalid_request", 413: "too_large"}
+
+
+def create_app(core: Core, doors: Doors, host: str = "127.0.0.1") -> ASGIApp:
+    """The application with its edge. `host`: what it is bound to."""
+
+    @asynccontextmanager
+    async def life(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+
+    app = FastAPI(title="ckllm", version=__version__, docs_url=None, redoc_url=None, lifespan=life, redirect_slashes=False)
+    for module in (chat, searching, documents, operating):
+        app.include_router(module.router(core))
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(CkllmError, _ours)
+    return Edge(app, core, doors, host, operating.observer())
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    late = _of_body(request)
+    if late is not None:
+        return answer(late)
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if (
+        request.method in ("POST", "PATCH")
+        and first["loc"] == ("body",)
+        and kind not in ("application/json", "multipart/form-data")
+    ):
+        return answer(HttpError(415, "media_type", f"send the body as application/json, not as {kind[:60] or 'nothing'}"))
+    if first["type"] == "json_invalid":
+        return answer(HttpError(422, "invalid_json", "the body is not valid JSON"))
+    where = ".".join(place) or "the body"
+    return answer(HttpError(422, "invalid_body", f"{where}: {_lowered(first['msg'])}", ".".join(place) or None))
+
+
+def _lowered(message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    late = _of_body(request)
+    if late is not None:
+        return answer(late)
+    told = {404: "there is nothing at this path: /docs lists what there is", 405: "this path does not take this method"}
+    message = told.get(error.status_code, str(error.detail))
+    code = _CODES.get(error.status_code, "invalid_request")
+    return answer(HttpError(error.status_code, code, message, headers=dict(error.headers or {})))
+
+
+async def _ours(request: Request, error: Exception) -> Response:
+    caller = request.scope.get("ckllm.caller")
+    problem = problem_of(error, trusted=caller is not None and caller.trusted)
+    request.scope["ckllm.problem"], request.scope["ckllm.error"] = problem, error
+    return answer(problem)
+
+
+def _of_body(request: Request) -> HttpError | None:
+    """What was wrong with the body itself, where a parser has taken that for something else."""
+    receive: Any = request.receive
+    return receive.problem if isinstance(receive, Body) else None

@@ -1,0 +1,140 @@
+"""`POST /v1/chat/completions`: questions in OpenAI's form, answers with citations."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from ckllm.contracts import Answer, Done, Event, Message
+from ckllm.errors import CkllmError
+from ckllm.service.caller import Caller, reader
+from ckllm.service.completion import Completion, event_bytes
+from ckllm.service.errors import HttpError, Json, envelope, problem_of
+from ckllm.service.schemas import ChatBody
+
+if TYPE_CHECKING:
+    from ckllm.asking import AskOptions
+    from ckllm.service.core import Core
+
+T = TypeVar("T")
+
+
+def router(core: Core) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.post("/v1/chat/completions", tags=["chat"], response_model=None)
+    async def complete(body: ChatBody, request: Request, caller: Annotated[Caller, Depends(reader)]) -> Response:
+        """One verified, cited answer to the last message; the messages before it are the conversation so far."""
+        options = options_of(core, body, caller, body.history)
+        base = await core.work(core.visible, body.collection, caller)
+        completion = Completion.new(body.model, options["max_tokens"] or core.settings.answer.max_tokens)
+        events = core.stream(caller, base, body.question, options)
+        try:
+            first = await _unless_gone(request, _first(events))
+            if body.stream:
+                served = _served(completion, body, caller, first, events)
+                return Events(served, headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"})
+            answer = await _unless_gone(request, _drained(first, events))
+        except BaseException:
+            await events.aclose()
+            raise
+        return Json(completion.whole(answer))
+
+    return routes
+
+
+def options_of(core: Core, body: ChatBody, caller: Caller, history: tuple[Message, ...]) -> AskOptions:
+    """The body's fields as those of `KnowledgeBase.ask`. HttpError 404 for an unknown model."""
+    expert = core.expert_of(body.model)
+    if body.experts:
+        expert = core.expert_of(",".join(body.experts))
+    return {
+        "expert": "base" if body.only_base else expert,
+        "k": body.k,
+        "user": caller.access,
+        "where": body.where,
+        "history": history,
+        "top_experts": body.top_experts,
+        "max_tokens": body.max_completion_tokens or body.max_tokens,
+        "temperature": body.temperature,
+        "top_p": 1.0 if body.top_p is None else body.top_p,
+        "top_k": body.top_k or 0,
+        "repetition_penalty": 1.0 if body.repetition_penalty is None else body.repetition_penalty,
+        "stop": body.stops,
+        "seed": body.seed,
+    }
+
+
+class Events(StreamingResponse):
+    """Server-sent events; the generator is closed when the client has gone, not some time later."""
+
+    media_type = "text/event-stream"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            close = getattr(self.body_iterator, "aclose", None)
+            if close is not None:
+                await close()
+
+
+async def _first(events: AsyncIterator[Event | None]) -> Event:
+    while (event := await anext(events)) is None:
+        pass
+    return event
+
+
+async def _drained(first: Event, events: AsyncIterator[Event | None]) -> Answer:
+    event: Event | None = first
+    while not isinstance(event, Done):
+        event = await anext(events)
+    return event.answer
+
+
+async def _served(
+    completion: Completion, body: ChatBody, caller: Caller, first: Event, events: AsyncGenerator[Event | None, None]
+) -> AsyncGenerator[bytes, None]:
+    """The stream's bytes. An error after the first event is told in the stream, which then ends without [DONE]."""
+    include_usage = body.stream_options is not None and body.stream_options.include_usage
+    event: Event | None = first
+    try:
+        yield event_bytes(completion.first())
+        while not isinstance(event, Done):
+            if event is None:
+                yield b": still at work\n\n"
+            elif body.draft and (chunk := completion.draft(event)):
+                yield event_bytes(chunk)
+            event = await anext(events)
+        for chunk in completion.verified(event.answer, include_usage=include_usage):
+            yield event_bytes(chunk)
+        yield event_bytes("[DONE]")
+    except CkllmError as error:
+        yield event_bytes(envelope(problem_of(error, trusted=caller.trusted)))
+    finally:
+        await events.aclose()
+
+
+async def _unless_gone(request: Request, awaitable: Awaitable[T]) -> T:
+    """The awaitable's value; it is cancelled where the client goes away first."""
+    work = asyncio.ensure_future(awaitable)
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            return work.result()
+        raise HttpError(499, "client_gone", "the client went away")
+    finally:
+        for task in (work, gone):
+            task.cancel()
+        await asyncio.gather(work, gone, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,177 @@
+"""What the service works with: one store, one embedder, one language model for all collections, and threads to use them in."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from ckllm.assembly import Replacements, open_keys, open_knowledge_base, open_router, share
+from ckllm.contracts import Access, Event, Route
+from ckllm.errors import CkllmError
+from ckllm.experts.base import RouteRequest
+from ckllm.experts.table import experts_folder, open_registry, router_folder
+from ckllm.parts import Lazy
+from ckllm.service.caller import Caller
+from ckllm.service.errors import HttpError
+from ckllm.service.lookup import Lookup
+from ckllm.service.pump import pumped
+from ckllm.service.turns import Turns
+
+if TYPE_CHECKING:
+    from ckllm.asking import AskOptions
+    from ckllm.config import Settings
+    from ckllm.experts.base import Router
+    from ckllm.experts.registry import Registry
+    from ckllm.knowledge_base import KnowledgeBase
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+ROUTED, BASE = "ckllm", "base"
+"""Names of models that are no experts: routed by the question, and the base model as it is."""
+
+
+class Core:
+    """Opened once a process. Blocking calls go through `read`, `work` or `stream`, never through the event loop."""
+
+    def __init__(self, settings: Settings, replacements: Replacements | None = None) -> None:
+        self.settings = settings
+        given = replacements or Replacements()
+        self._common = share(settings, given)
+        self._given = replace(given, common=self._common)
+        self.keys = Lazy(lambda: open_keys(settings))
+        self.lookup = Lazy(lambda: Lookup(settings.catalogue_url))
+        self._bases: dict[str, KnowledgeBase] = {}
+        self._router: list[Router] = []
+        self._experts_stamp: tuple[float, ...] = ()
+        self._guard = threading.Lock()
+        limits = settings.service
+        self._searching = ThreadPoolExecutor(limits.search_threads, "search")
+        self._writing = ThreadPoolExecutor(limits.generations, "answer")
+        self._working = ThreadPoolExecutor(8, "work")
+        self.turns = Turns(limits.generations, limits.queue, limits.queue_per_user)
+        self.warm = False
+        self.trouble = ""
+        """Why the service is not ready, where something cannot be opened."""
+
+    # -- what there is
+
+    def base(self, collection: str = "main") -> KnowledgeBase:
+        """A collection; nothing is opened and nothing is checked yet."""
+        with self._guard:
+            self._forget_old_experts()
+            if collection not in self._bases:
+                self._bases[collection] = open_knowledge_base(
+                    collection=collection, settings=self.settings, replacements=self._given
+                )
+            return self._bases[collection]
+
+    def visible(self, collection: str, caller: Caller) -> KnowledgeBase:
+        """A collection that the caller may search. HttpError 404 where there is none, or nothing in it for the caller: the two
+        cannot be told apart."""
+        if collection != "main" and collection not in self.collections(caller):
+            raise HttpError(404, "unknown_collection", f"there is no collection {collection!r}", "collection")
+        return self.base(collection)
+
+    def collections(self, caller: Caller) -> list[str]:
+        """Names of the collections that hold something for the caller; all of them for an administrator."""
+        if caller.trusted:
+            return [row.name for row in self._common.catalogue().collections()]
+        return self.lookup().collections(caller.access)
+
+    def registry(self) -> Registry:
+        return open_registry(self.settings)
+
+    def models(self) -> list[str]:
+        """Names that `model` may be."""
+        return list(dict.fromkeys((ROUTED, BASE, *self.registry().names)))
+
+    def expert_of(self, model: str) -> str:
+        """What `AskOptions.expert` is for a model's name. HttpError 404 for an unknown one."""
+        names = model.split(",")
+        known = self.models()
+        if model == ROUTED:
+            return "auto"
+        unknown = next((name for name in names if name.split(":")[0].strip() not in known[1:]), None)
+        if unknown is not None:
+            raise HttpError(404, "unknown_model", f"there is no model {unknown!r}: GET /v1/models lists them", "model")
+        return model
+
+    def route(self, question: str) -> Route:
+        with self._guard:
+            self._forget_old_experts()
+            if not self._router:
+                self._router.append(open_router(self.settings, self._common.embedder))
+            router = self._router[0]
+        return router.route([RouteRequest(question)])[0]
+
+    def _forget_old_experts(self) -> None:
+        """A router or an expert that a command has changed meanwhile is read again."""
+        folders = (router_folder(self.settings), experts_folder(self.settings))
+        stamp = tuple(folder.stat().st_mtime if folder.is_dir() else 0.0 for folder in folders)
+        if stamp != self._experts_stamp:
+            self._experts_stamp = stamp
+            self._router.clear()
+            self._bases.clear()
+
+    def access(self, user: str) -> Access:
+        return self.keys().access(user)
+
+    # -- threads
+
+    async def read(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """A search, in one of the threads for searches: generation and ingestion do not hold it up."""
+        return await _in(self._searching, call, *args, **kwargs)
+
+    async def work(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Any other blocking call."""
+        return await _in(self._working, call, *args, **kwargs)
+
+    async def stream(
+        self, caller: Caller, base: KnowledgeBase, question: str, options: AskOptions
+    ) -> AsyncGenerator[Event | None, None]:
+        """The events of one answer, when it is the caller's turn; None in long pauses."""
+        await self.turns.take(caller.user)
+        events = pumped(lambda: base.stream(question, **options), self._writing, self.turns.give_back)
+        try:
+            async for event in events:
+                yield event
+        finally:
+            await events.aclose()
+
+    # -- life
+
+    def open(self) -> None:
+        """Open the store, so that nothing else does; StoreError where that cannot be done."""
+        self._common.catalogue()
+        self._common.store()
+
+    def warm_up(self) -> None:
+        """Load the models. What fails is told by /ready and tried again when it is needed."""
+        try:
+            self._common.embedder().embed(["ready"], "query")
+            self._common.llm()
+            self.warm, self.trouble = True, ""
+        except CkllmError as error:
+            self.trouble = str(error)
+
+    @property
+    def store_socket(self) -> str:
+        """Where other processes reach the embedded store; "" where it is a server that they reach themselves."""
+        return str(getattr(self._common.store(), "socket", ""))
+
+    def close(self) -> None:
+        for threads in (self._searching, self._writing, self._working):
+            threads.shutdown(wait=False, cancel_futures=True)
+        for database in (*self.keys.taken(), *self.lookup.taken()):
+            database.close()
+        self._common.close()
+
+
+async def _in(threads: ThreadPoolExecutor, call: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+    return await asyncio.get_running_loop().run_in_executor(threads, functools.partial(call, *args, **kwargs))

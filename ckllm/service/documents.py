@@ -1,0 +1,59 @@
+"""Documents: what is known, their text, how they are removed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Depends
+from starlette.responses import Response
+
+from ckllm.contracts import to_json
+from ckllm.service.caller import Caller, reader, writer
+from ckllm.service.errors import Json
+
+if TYPE_CHECKING:
+    from ckllm.service.core import Core
+
+Reader = Annotated[Caller, Depends(reader)]
+Writer = Annotated[Caller, Depends(writer)]
+
+
+def router(core: Core) -> APIRouter:
+    routes = APIRouter(tags=["documents"])
+
+    @routes.get("/v1/documents", response_model=None)
+    async def listed(caller: Reader, collection: str | None = None, state: str | None = None) -> Response:
+        """Every live, pending and failed document that the caller may see."""
+        catalogue = core.base().catalogue
+        rows = await core.work(catalogue.documents, collection, caller.access, state)
+        return Json({"documents": [row.as_json() for row in rows]})
+
+    @routes.get("/v1/documents/{document_id}", response_model=None)
+    async def one(document_id: str, caller: Reader) -> Response:
+        known = await core.work(core.lookup().document, document_id, caller.access)
+        return Json(known.row.as_json())
+
+    @routes.get("/v1/documents/{document_id}/text", response_model=None)
+    async def text(document_id: str, caller: Reader) -> Response:
+        """The extracted text, its pages and its chunks; offsets count Unicode code points."""
+        return Json(await core.work(_text, core, document_id, caller))
+
+    @routes.delete("/v1/documents/{document_id}", response_model=None)
+    async def remove(document_id: str, caller: Writer) -> Response:
+        """Remove a document with everything that is stored of it."""
+        await core.work(_remove, core, document_id, caller)
+        return Json({"removed": document_id})
+
+    return routes
+
+
+def _text(core: Core, document_id: str, caller: Caller) -> dict[str, Any]:
+    core.lookup().document(document_id, caller.access)
+    return to_json(core.base().document_text(document_id, caller.access))
+
+
+def _remove(core: Core, document_id: str, caller: Caller) -> None:
+    from ingestion.pipeline import remove
+
+    core.lookup().document(document_id, caller.access)
+    remove(core.base(), [document_id])

@@ -1,0 +1,100 @@
+"""Who is let in: API keys, the owner's local token, a trusted proxy's header; and what a browser may not be tricked into."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+
+from ckllm.service.caller import THE_OWNER, Caller, of_key
+from ckllm.service.errors import HttpError
+
+if TYPE_CHECKING:
+    from ckllm.config import ServiceSettings
+    from ckllm.store.keys import KeyRing
+
+OPEN = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
+"""Paths that need no key: they tell nothing of documents or users."""
+_LOOKED_S = 1.0
+_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Doors:
+    """Decides who calls. Without any key ever made, whoever reaches the loopback address is the owner."""
+
+    def __init__(self, settings: ServiceSettings, ring: Callable[[], KeyRing], token: str) -> None:
+        self._settings = settings
+        self._ring = ring
+        self._token = token
+        self._keyed = False
+        self._looked = -_LOOKED_S
+
+    def keyed(self) -> bool:
+        """Whether keys are asked for: since the first one was made, and for good (revoked ones count)."""
+        if not self._keyed and time.monotonic() - self._looked >= _LOOKED_S:
+            self._looked = time.monotonic()
+            self._keyed = bool(self._ring().issued())
+        return self._keyed or bool(self._settings.user_header)
+
+    def caller(self, headers: Headers, address: str) -> Caller:
+        """HttpError 401 where nobody is recognised."""
+        scheme, _, secret = headers.get("authorization", "").partition(" ")
+        secret = secret.strip() if scheme.lower() == "bearer" else ""
+        if secret and self._token and hmac.compare_digest(secret.encode("utf-8", "replace"), self._token.encode()):
+            return THE_OWNER
+        if not self.keyed():
+            return THE_OWNER
+        key = self._ring().find(secret) if secret else None
+        if key is not None:
+            return of_key(key)
+        user = headers.get(self._settings.user_header, "") if self._settings.user_header and not secret else ""
+        if user and address in self._settings.trusted_proxies:
+            return self._signed_in(user)
+        how = {"WWW-Authenticate": "Bearer"}
+        if secret:
+            raise HttpError(401, "invalid_key", "this API key opens nothing: check it, or have another one made", headers=how)
+        raise HttpError(401, "missing_key", "an API key is needed: send it as `Authorization: Bearer KEY`", headers=how)
+
+    def _signed_in(self, user: str) -> Caller:
+        """A user whom the proxy vouches for: with the groups and rights of the user's keys, and to read where there are none."""
+        keys = [key for key in self._ring().issued() if key.user == user and not key.revoked]
+        rights = {right for key in keys for right in key.rights}
+        return Caller(user, self._ring().access(user), tuple(sorted(rights | {"read"})))
+
+    def check_browser(self, headers: Headers, bound_to: str) -> None:
+        """HttpError 403 for what a web page elsewhere could make a browser send (DNS rebinding, forged requests)."""
+        allowed = {*_LOCAL_NAMES, bound_to, *self._settings.allowed_hosts}
+        if not self.keyed() or self._settings.allowed_hosts:
+            name = urlsplit(f"//{headers.get('host', '')}").hostname if _sane(headers.get("host", "")) else None
+            if name not in allowed:
+                raise HttpError(403, "unknown_host", "the service is not called by this name: see service.allowed_hosts")
+        origin = headers.get("origin")
+        if origin and not self.keyed() and origin not in self._settings.cors_origins:
+            name = urlsplit(origin).hostname if _sane(origin.partition("//")[2]) else None
+            if name not in allowed:
+                raise HttpError(
+                    403, "foreign_origin", "web pages of this origin may not call the service: see service.cors_origins"
+                )
+
+
+def _sane(host: str) -> bool:
+    """Whether urlsplit can read it without raising."""
+    return (
+        bool(host)
+        and not set(host) & set("/\\@?#")
+        and (host.count("[") == host.count("]") <= 1)
+        and host.isprintable()
+        and ("[" not in host or host.startswith("["))
+    )

@@ -1,0 +1,70 @@
+"""Every error as `{"error": {"type", "message", "param", "code"}}`, translated in one place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.responses import Response
+
+from ckllm.errors import CkllmError, DataError, UnknownDocumentError, UpstreamError, UsageError
+
+RETRY_S = 5
+"""What `Retry-After` says where nothing better is known."""
+_TYPES = {
+    401: "authentication_error", 403: "permission_error", 404: "not_found_error", 409: "conflict_error",
+    413: "request_too_large_error", 429: "rate_limit_error", 500: "server_error", 503: "unavailable_error",
+}  # fmt: skip
+
+
+@dataclass
+class HttpError(CkllmError):
+    """A refusal of the service itself, with its HTTP status."""
+
+    status: int
+    code: str
+    message: str
+    param: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class Json(Response):
+    """JSON in UTF-8; text that UTF-8 cannot hold (lone surrogates) goes as escapes."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        try:
+            return json.dumps(content, ensure_ascii=False, allow_nan=False).encode("utf-8")
+        except UnicodeEncodeError:
+            return json.dumps(content, allow_nan=False).encode("ascii")
+
+
+def envelope(problem: HttpError) -> dict[str, Any]:
+    kind = _TYPES.get(problem.status, "invalid_request_error")
+    return {"error": {"type": kind, "message": problem.message, "param": problem.param, "code": problem.code}}
+
+
+def answer(problem: HttpError) -> Json:
+    return Json(envelope(problem), problem.status, dict(problem.headers))
+
+
+def problem_of(error: Exception, *, trusted: bool) -> HttpError:
+    """What a client is told of an error. Only a `trusted` one, the owner or an administrator, reads what is wrong inside."""
+    if isinstance(error, HttpError):
+        return error
+    if isinstance(error, UnknownDocumentError):
+        return HttpError(404, "unknown_document", "there is no document of that id")
+    if isinstance(error, UsageError):
+        return HttpError(400, "invalid_request", str(error))
+    if isinstance(error, DataError):
+        return HttpError(422, "unusable_input", str(error))
+    if isinstance(error, UpstreamError):
+        message = str(error) if trusted else "something that the service depends on does not serve at the moment: try again later"
+        return HttpError(503, "unavailable", message, headers={"Retry-After": str(RETRY_S)})
+    return HttpError(500, "internal", "an unexpected error; the service's log has it under the request's id")

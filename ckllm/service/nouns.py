@@ -1,0 +1,98 @@
+"""What the service hands out besides the nouns of :mod:`ckllm.contracts`. Imports nothing heavy: the client uses it too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from ckllm.contracts import Answer, to_json
+
+
+class JobState(StrEnum):
+    """Life of a job; the last three are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """An ingestion in the background."""
+
+    id: str
+    state: JobState
+    user: str
+    """Whose it is; "" the owner's."""
+    collection: str
+    groups: tuple[str, ...]
+    sources: tuple[str, ...]
+    """Names of the uploaded files, or URLs."""
+    created: float
+    """Seconds since the epoch, as are the next two."""
+    started: float | None = None
+    finished: float | None = None
+    found: int = 0
+    """Documents to go through, as far as they are known."""
+    done: int = 0
+    rejected: int = 0
+    chunks: int = 0
+    current: str = ""
+    """What was last worked on."""
+    report: Mapping[str, Any] | None = None
+    """The JSON of `ingest`, with the rejections, once the job is done."""
+    error: str | None = None
+    """Why it failed."""
+
+    def as_json(self) -> dict[str, Any]:
+        return to_json(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationTurn:
+    """A question and its answer. `answer` is None where the reader may no longer see a document that it rests on."""
+
+    question: str
+    answer: Answer | None
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Turns are there only where one conversation was asked for by its id."""
+
+    id: str
+    title: str
+    collection: str
+    created: float
+    updated: float
+    turns: tuple[ConversationTurn, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionSummary:
+    name: str
+    documents: int
+    chunks: int
+    embedder: str
+    dimension: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertSummary:
+    name: str
+    description: str
+    model: str
+    origin: str
+    """base, shipped, installed or configured."""
+    languages: tuple[str, ...] = ()
+    licence: str = ""
+    scores: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,68 @@
+"""Turns at the language model: so many at once, the others wait, and no user's many questions hold up another's one.
+
+Waiting questions are taken user by user (round robin), each user's in the order in which they came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+
+from ckllm.service.errors import HttpError
+
+
+class Turns:
+    """Used from one event loop only."""
+
+    def __init__(self, at_once: int, waiting: int, waiting_per_user: int) -> None:
+        self._free = at_once
+        self._most, self._most_of_one = waiting, waiting_per_user
+        self._queues: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+
+    @property
+    def waiting(self) -> int:
+        return sum(len(queue) for queue in self._queues.values())
+
+    async def take(self, user: str) -> None:
+        """Wait for a turn; `give_back` ends it. HttpError 429 or 503 where too many wait already."""
+        if self._free and not self._queues:
+            self._free -= 1
+            return
+        self._refuse(user)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queues.setdefault(user, deque()).append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.give_back()
+            else:
+                self._forget(user, turn)
+            raise
+
+    def give_back(self) -> None:
+        self._free += 1
+        while self._free and self._queues:
+            user, queue = next(iter(self._queues.items()))
+            turn = queue.popleft()
+            if queue:
+                self._queues.move_to_end(user)
+            else:
+                del self._queues[user]
+            if not turn.done():
+                self._free -= 1
+                turn.set_result(None)
+
+    def _refuse(self, user: str) -> None:
+        later = {"Retry-After": "2"}
+        if len(self._queues.get(user, ())) >= self._most_of_one:
+            raise HttpError(429, "too_many_questions", "too many of your questions wait already: try again soon", headers=later)
+        if self.waiting >= self._most:
+            raise HttpError(503, "queue_full", "too many questions wait already: try again soon", headers=later)
+
+    def _forget(self, user: str, turn: asyncio.Future[None]) -> None:
+        queue = self._queues.get(user)
+        if queue and turn in queue:
+            queue.remove(turn)
+            if not queue:
+                del self._queues[user]
