@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from ckllm.asking import Asked, Checked, Draft, Found
 from ckllm.citations.attribution import EvidenceIndex
 from ckllm.citations.checking import check, quoted
-from ckllm.citations.composition import Boxes, compose
-from ckllm.citations.quoting import best_quotes
+from ckllm.citations.composition import Boxes, Claim, compose
+from ckllm.citations.quoting import answering_quotes, scored_quotes
 from ckllm.citations.refusal import RefusalPolicy, Signals, script
-from ckllm.citations.short_answer import short_answer
+from ckllm.citations.short_answer import locate, short_answer
 from ckllm.citations.verification import Verifier
-from ckllm.contracts import Evidence, Hit, Prompt
+from ckllm.contracts import Evidence, Hit, Prompt, Quote
 from ckllm.errors import UsageError
 from ckllm.llm.base import BaseLLM
 from ckllm.prompting.grounded import grounded_messages
@@ -73,22 +73,25 @@ class Answering:
         return Prompt(grounded_messages(asked.question, inside), packed)
 
     def checked(self, found: Found, draft: Draft, boxes: Boxes) -> Checked:
-        """Supported sentences of the draft; exact quotes where there are none."""
+        """The sentence that a short draft was taken from, or the supported sentences of a longer one; exact quotes of the best
+        evidence where there are none.
+        """
         offered = [entry for entry in draft.evidence if entry.in_prompt]
         index = EvidenceIndex(offered)
-        ranked = best_quotes(found.query, index, self._cosines(found, offered))
-        claims = [
-            claim
-            for claim in check(draft.text, index, self._verifier)
-            if claim.supported and any(quote in ranked for quote in claim.quotes)
-        ]
-        exact = not claims
-        if exact:
-            claims = quoted(ranked[:1])
-        composed = compose(claims, draft.evidence, boxes)
-        quotes = [quote for claim in claims for quote in claim.quotes]
-        short = short_answer(composed, found.query, quotes)
+        scored = scored_quotes(found.query, index, self._cosines(found, offered))
+        located = locate(draft.text, found.query, [quote for _, quote in scored])
+        claims = quoted([located.quote]) if located else self._supported(draft.text, index, answering_quotes(scored))
+        exact = located is not None or not claims
+        composed = compose(claims or quoted(answering_quotes(scored)[:1]), draft.evidence, boxes)
+        short = short_answer(composed, located)
         return Checked(composed.answer, short, composed.sentences, composed.citations, composed.evidence, exact)
+
+    def _supported(self, draft: str, index: EvidenceIndex, quotes: Sequence[Quote]) -> list[Claim]:
+        """Sentences of the draft that the evidence supports and that rest on one of `quotes`: what is true may still say
+        something else than what was asked.
+        """
+        checked = check(draft, index, self._verifier)
+        return [claim for claim in checked if claim.supported and any(quote in quotes for quote in claim.quotes)]
 
     def _cosines(self, found: Found, evidence: Sequence[Evidence]) -> dict[tuple[int, int, int], float]:
         """Cosine of the question and each sentence of the evidence, by (marker, start, end)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ckllm.citations.attribution import EvidenceIndex
 from ckllm.citations.terms import content_keys
@@ -17,14 +17,12 @@ LONGEST_QUOTE = 600
 """Characters; a longer piece is no sentence but a table or a listing, and another one is taken where there is one."""
 
 
-def best_quotes(question: str, index: EvidenceIndex, cosines: Mapping[tuple[int, int, int], float]) -> list[Quote]:
-    """The sentences that may answer the question, best first; `cosines` by (marker, start, end).
+def answering_quotes(scored: Sequence[tuple[float, Quote]]) -> list[Quote]:
+    """Those of `scored_quotes` that may answer the question, best first.
 
-    The first is what is quoted; a drafted sentence has to rest on one of them: what is true but says something else is no
-    answer.
+    The first is what is quoted; a drafted sentence has to rest on one of them.
     """
-    scored = scored_quotes(question, index, cosines)[:MOST_ANSWERING]
-    return [quote for score, quote in scored if score >= LEAST_SHARE * scored[0][0]]
+    return [quote for score, quote in scored[:MOST_ANSWERING] if score >= LEAST_SHARE * scored[0][0]]
 
 
 def scored_quotes(

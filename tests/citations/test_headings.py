@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ckllm.citations.attribution import EvidenceIndex
-from ckllm.citations.quoting import best_quotes
+from ckllm.citations.quoting import answering_quotes, scored_quotes
 from ckllm.contracts import Evidence, Hit
 
 TEXT = "## टंकी कितनी बार साफ़ करें\n\nघर की छत पर रखी टंकी को हर छह महीने में एक बार साफ़ करना चाहिए।"
@@ -23,9 +23,9 @@ def test_the_sentence_below_a_heading_is_quoted() -> None:
     heading, sentence = (entry.quote for entry in index.sentences)
     assert "##" in heading.text
     cosines = {(1, heading.start, heading.end): 0.95, (1, sentence.start, sentence.end): 0.90}
-    assert best_quotes("टंकी को कितनी बार साफ़ करना चाहिए?", index, cosines)[0] == sentence
+    assert answering_quotes(scored_quotes("टंकी को कितनी बार साफ़ करना चाहिए?", index, cosines))[0] == sentence
 
 
 def test_a_heading_alone_is_not_quoted() -> None:
     index = EvidenceIndex([evidence("## टंकी कितनी बार साफ़ करें")])
-    assert best_quotes("टंकी?", index, {}) == []
+    assert answering_quotes(scored_quotes("टंकी?", index, {})) == []
