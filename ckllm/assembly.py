@@ -6,6 +6,7 @@ the language model when something is answered.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 RERANK_DEPTH = 10
 """Candidates whose sentences are scored one by one."""
+LOCK_STEP_S = 1.0
+"""How often to look whether the process that has the embedded store open is a service that shares it."""
 SUPPORT_THRESHOLD = 0.7
 """The least support of a sentence that is shown (how it was chosen: docs/decisions.md)."""
 
@@ -167,10 +170,22 @@ def _access(settings: Settings, user: str) -> Access:
 
 
 def _store(settings: Settings) -> VectorStore:
+    from ckllm.presence import store_socket
+    from ckllm.store.lite import LockedStoreError
     from ckllm.store.milvus import MilvusStore
 
     _home(settings)
-    return MilvusStore(settings.store_uri, settings.store.token.get_secret_value(), settings.store.lock_timeout_s)
+    uri, patience = settings.store_uri, settings.store.lock_timeout_s
+    deadline = time.monotonic() + patience
+    while True:
+        if socket := store_socket(settings):
+            return MilvusStore(f"unix:{socket}")
+        left = max(0.0, deadline - time.monotonic())
+        try:
+            return MilvusStore(uri, settings.store.token.get_secret_value(), min(LOCK_STEP_S, left))
+        except LockedStoreError as error:  # by another command, or by a service that is about to announce itself
+            if not left:
+                raise LockedStoreError(error.folder, patience) from None
 
 
 def _fitting(embedder: Embedder, replacements: Replacements, index: CollectionIndex) -> Embedder:

@@ -71,8 +71,18 @@ class Client:
     Every method raises RefusedError (UnknownDocumentError for a document that is not there) or UnavailableError.
     """
 
-    def __init__(self, base_url: str = "http://127.0.0.1:8000", key: str | None = None, timeout_s: float = 300.0) -> None:
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:8000",
+        key: str | None = None,
+        timeout_s: float = 300.0,
+        *,
+        as_user: str | None = None,
+    ) -> None:
+        """`as_user`: see and ask as that user; only the owner may."""
         headers = {"Authorization": f"Bearer {key}"} if key else {}
+        if as_user is not None:
+            headers["X-Ckllm-As"] = quote(as_user, safe="")
         limits = httpx.Timeout(timeout_s, connect=5.0)
         self._http = httpx.Client(base_url=base_url.rstrip("/"), headers=headers, timeout=limits, trust_env=False)
         self.base_url = base_url.rstrip("/")

@@ -15,6 +15,7 @@ from ckllm.errors import CkllmError, UsageError
 
 if TYPE_CHECKING:
     from ckllm.asking import AskOptions
+    from ckllm.cli.remote import RemoteBase
     from ckllm.contracts import Answer
     from ckllm.knowledge_base import KnowledgeBase
 
@@ -40,7 +41,7 @@ def search(
     Example: ckllm search "how often are filters backwashed" -k 5
     """
     _exactly_one(query, batch, "QUERY")
-    with session(context).open(collection) as kb:
+    with session(context).reading(collection) as kb:
         if batch is not None:
             _search_rows(kb, batch, k, where, as_user)
             return
@@ -52,7 +53,7 @@ def search(
         output.print_hits(result.hits)
 
 
-def _search_rows(kb: KnowledgeBase, file: Path, k: int | None, where: str, user: str | None) -> None:
+def _search_rows(kb: KnowledgeBase | RemoteBase, file: Path, k: int | None, where: str, user: str | None) -> None:
     """One line out per line in; exits 1 only if every row failed."""
     rows = output.read_rows(file, "query")
     seen = failed = 0
@@ -100,7 +101,7 @@ def ask(
     """
     _exactly_one(question, batch, "QUESTION")
     options: AskOptions = {"k": k, "expert": "base" if only_base else expert, "top_experts": top_experts, "user": as_user}
-    with session(context).open(collection) as kb:
+    with session(context).reading(collection) as kb:
         if batch is not None:
             _ask_rows(kb, batch, options)
             return
@@ -128,7 +129,7 @@ def chat(
     from ckllm.contracts import Message
 
     history: list[Message] = []
-    with session(context).open(collection) as kb:
+    with session(context).reading(collection) as kb:
         typer.echo("Ask about your documents. An empty line ends the conversation.", err=True)
         while (question := _next_question()) is not None:
             try:
@@ -147,7 +148,7 @@ def _next_question() -> str | None:
         return None
 
 
-def _ask_streaming(kb: KnowledgeBase, question: str, options: AskOptions, as_json: bool) -> Answer:
+def _ask_streaming(kb: KnowledgeBase | RemoteBase, question: str, options: AskOptions, as_json: bool) -> Answer:
     """The draft goes to stderr as it is written; with `--json`, every event is a line on stdout and the answer the last."""
     from ckllm.contracts import Done, Retrieved, Routed, Token
 
@@ -173,7 +174,7 @@ def _ask_streaming(kb: KnowledgeBase, question: str, options: AskOptions, as_jso
     return done
 
 
-def _ask_rows(kb: KnowledgeBase, file: Path, options: AskOptions) -> None:
+def _ask_rows(kb: KnowledgeBase | RemoteBase, file: Path, options: AskOptions) -> None:
     """One line out per line in, as each is made; exits 1 only if every row failed."""
     rows = failed = 0
     for row in output.read_rows(file, "question"):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from ckllm.cli.remote import RemoteBase
     from ckllm.config import Settings
     from ckllm.knowledge_base import KnowledgeBase
 
@@ -36,6 +37,18 @@ class Session:
         from ckllm.assembly import open_knowledge_base
 
         return open_knowledge_base(collection=collection, settings=self.settings(), create=create)
+
+    def reading(self, collection: str) -> KnowledgeBase | RemoteBase:
+        """What to search and ask: the service that runs for this home with these settings, else the knowledge base itself."""
+        from ckllm.presence import fingerprint, running
+
+        settings = self.settings()
+        service = running(settings)
+        if service is None or service.settings != fingerprint(settings):
+            return self.open(collection)
+        from ckllm.cli.remote import RemoteBase
+
+        return RemoteBase(service, collection)
 
     def open_to_reembed(self, collection: str, model: str | None) -> KnowledgeBase:
         """A collection with the embedder that it is to move to; `model` None: the one of the settings."""

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ckllm.assembly import Replacements, open_keys, open_knowledge_base, open_router, share
 from ckllm.contracts import Access, Event, Route
-from ckllm.errors import CkllmError
+from ckllm.errors import CkllmError, UsageError
 from ckllm.experts.base import RouteRequest
+from ckllm.experts.routers.explicit import AUTO
 from ckllm.experts.table import experts_folder, open_registry, router_folder
 from ckllm.parts import Lazy
 from ckllm.service.caller import Caller
@@ -93,22 +94,26 @@ class Core:
 
     def expert_of(self, model: str) -> str:
         """What `AskOptions.expert` is for a model's name. HttpError 404 for an unknown one."""
-        names = model.split(",")
-        known = self.models()
         if model == ROUTED:
-            return "auto"
-        unknown = next((name for name in names if name.split(":")[0].strip() not in known[1:]), None)
-        if unknown is not None:
-            raise HttpError(404, "unknown_model", f"there is no model {unknown!r}: GET /v1/models lists them", "model")
+            return AUTO
+        try:
+            if model == AUTO:
+                raise UsageError("auto is the name ckllm here")
+            self.router().route([RouteRequest("", expert=model)])
+        except UsageError:
+            message = f"there is no model {model[:80]!r}: GET /v1/models lists them"
+            raise HttpError(404, "unknown_model", message, "model") from None
         return model
 
     def route(self, question: str) -> Route:
+        return self.router().route([RouteRequest(question)])[0]
+
+    def router(self) -> Router:
         with self._guard:
             self._forget_old_experts()
             if not self._router:
                 self._router.append(open_router(self.settings, self._common.embedder))
-            router = self._router[0]
-        return router.route([RouteRequest(question)])[0]
+            return self._router[0]
 
     def _forget_old_experts(self) -> None:
         """A router or an expert that a command has changed meanwhile is read again."""

@@ -39,6 +39,7 @@ class Edge:
     def __init__(self, app: ASGIApp, core: Core, doors: Doors, host: str, observe: Callable[[Scope, int, float], None]) -> None:
         self._app, self._core, self._doors, self._host, self._observe = app, core, doors, host, observe
         self._settings: ServiceSettings = core.settings.service
+        self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -57,9 +58,11 @@ class Edge:
                     headers.setdefault(name, value)
             await send(message)
 
+        self._under_way += 1
         try:
             await self._within(scope, receive, sent)
         finally:
+            self._under_way -= 1
             self._observe(scope, status, time.perf_counter() - began)
 
     async def _within(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,6 +86,8 @@ class Edge:
 
     async def _admit(self, scope: Scope, body: Body) -> None:
         headers = Headers(scope=scope)
+        if self._under_way > self._settings.connections:
+            raise HttpError(503, "busy", "too many requests at once: try again soon", headers={"Retry-After": "1"})
         megabytes = self._limit(scope)
         body.limit = int(megabytes * 1_000_000)
         body.told = f"the body is larger than {megabytes:g} MB"

@@ -13,11 +13,10 @@ from starlette.types import Scope
 from ckllm import __version__
 from ckllm.service.caller import Caller, administrator
 from ckllm.service.errors import Json
+from ckllm.service.logs import log
 
 if TYPE_CHECKING:
     from ckllm.service.core import Core
-
-log = logging.getLogger("ckllm.service")
 
 
 def router(core: Core) -> APIRouter:
@@ -45,7 +44,20 @@ def router(core: Core) -> APIRouter:
 
 
 def observer() -> Callable[[Scope, int, float], None]:
+    """One log line a request: the route's pattern instead of its path, so that ids and queries stay out of it."""
+
     def observe(scope: Scope, status: int, seconds: float) -> None:
-        log.info("%s %s %s %.3f", scope["method"], status, scope.get("route"), seconds)
+        route, caller, problem = scope.get("route"), scope.get("ckllm.caller"), scope.get("ckllm.problem")
+        fields = {
+            "request": scope["ckllm.request_id"],
+            "method": scope["method"],
+            "route": getattr(route, "path", None),
+            "status": status,
+            "seconds": round(seconds, 4),
+            "user": caller.user if caller else None,
+            "code": problem.code if problem else None,
+        }
+        error = scope.get("ckllm.error") if status >= 500 else None
+        log.log(logging.ERROR if status >= 500 else logging.INFO, "request", extra={"fields": fields}, exc_info=error)
 
     return observe

@@ -1,15 +1,22 @@
-"""`ckllm serve`: open the knowledge base, listen, and end cleanly."""
+"""`ckllm serve`: open the knowledge base, listen, announce, and end cleanly."""
 
 from __future__ import annotations
 
+import os
 import secrets
-import signal
+import socket
+import sys
 import threading
+import time
+from types import FrameType
 from typing import TYPE_CHECKING
 
+import psutil
 import uvicorn
 
+from ckllm import presence
 from ckllm.errors import UsageError
+from ckllm.service import logs
 from ckllm.service.app import create_app
 from ckllm.service.core import Core
 from ckllm.service.doors import Doors, is_loopback
@@ -17,30 +24,101 @@ from ckllm.service.doors import Doors, is_loopback
 if TYPE_CHECKING:
     from ckllm.config import Settings
 
-_GRACE_S = 4
+_GRACE_S = 3
+"""For answers that are under way at the end; then they are cut off."""
+_LAST_S = 8.0
+"""After which the process ends whatever still holds it."""
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or Ctrl-C."""
-    service = settings.service
+    """Serve until SIGTERM or Ctrl-C. Raises UsageError, StoreError before anything listens."""
+    running = presence.running(settings)
+    if running is not None and running.socket:
+        raise UsageError(f"a service of this home runs already, at {running.address} (process {running.pid}): stop it first")
+    logs.set_up()
+    token = secrets.token_urlsafe(32)
     core = Core(settings)
+    doors = Doors(settings.service, core.keys, token)
     try:
-        doors = Doors(service, core.keys, secrets.token_urlsafe(32))
-        keyed = doors.keyed()
-        if not keyed and not is_loopback(service.host):
-            raise UsageError(
-                f"there are no API keys, so only this machine may call the service: make some with `ckllm keys create`,"
-                f" or leave out --host {service.host}"
-            )
+        _refuse_strangers(settings, doors)
+        listening = _listen(settings)
         core.open()
         threading.Thread(target=core.warm_up, name="warm-up", daemon=True).start()
-        config = uvicorn.Config(
-            create_app(core, doors, service.host), service.host, service.port, http="h11", log_config=None, access_log=False,
-            server_header=False, proxy_headers=False, limit_concurrency=service.connections,
-            timeout_graceful_shutdown=_GRACE_S, ws="none",
-        )  # fmt: skip
-        for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises the signal again when it has ended
-            signal.signal(number, lambda *_: None)
-        uvicorn.Server(config).run()
+        _announce(settings, core, token, listening, keyed=doors.keyed())
+        _Server(_config(settings, core, doors)).run([listening])
     finally:
-        core.close()
+        _end(settings, core)
+
+
+def _refuse_strangers(settings: Settings, doors: Doors) -> None:
+    host = settings.service.host
+    if not doors.keyed() and not is_loopback(host):
+        raise UsageError(
+            f"there are no API keys, so only this machine may call the service: make some with `ckllm keys create`, "
+            f"or leave out --host {host}"
+        )
+
+
+def _listen(settings: Settings) -> socket.socket:
+    host, port = settings.service.host, settings.service.port
+    try:
+        kind, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listening = socket.socket(kind, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        return listening
+    except OSError as error:
+        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}; give another --port or --host") from None
+
+
+def _config(settings: Settings, core: Core, doors: Doors) -> uvicorn.Config:
+    service = settings.service
+    return uvicorn.Config(
+        create_app(core, doors, service.host), http="h11", ws="none", log_config=None, access_log=False, server_header=False,
+        proxy_headers=False, timeout_graceful_shutdown=_GRACE_S,
+    )  # fmt: skip
+
+
+def _announce(settings: Settings, core: Core, token: str, listening: socket.socket, *, keyed: bool) -> None:
+    """Tell the other commands, the log and the person at the terminal where the service is and who may call it."""
+    host, port = listening.getsockname()[:2]
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound to
+    address = f"http://{f'[{reached}]' if ':' in reached else reached}:{port}"
+    presence.publish(
+        settings,
+        presence.Presence(
+            os.getpid(), address, settings.store_uri, core.store_socket, token, presence.fingerprint(settings), time.time()
+        ),
+    )
+    who = "callers need an API key" if keyed else "there are no API keys: whoever uses this machine is the owner"
+    logs.log.info("listening", extra={"fields": {"address": address, "access": who}})
+
+
+class _Server(uvicorn.Server):
+    """Ends with exit code 0 on SIGTERM, where uvicorn would die of it."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._captured_signals.clear()
+        _end_in_time()
+
+
+def _end_in_time() -> None:
+    """However the threads behave, the process is gone soon, with everything that it started."""
+
+    def end() -> None:
+        for child in psutil.Process().children(recursive=True):
+            child.kill()
+        os._exit(0)
+
+    timer = threading.Timer(_LAST_S, end)
+    timer.daemon = True
+    timer.start()
+
+
+def _end(settings: Settings, core: Core) -> None:
+    presence.withdraw(settings, os.getpid())
+    core.close()
+    for child in psutil.Process().children(recursive=True):
+        child.kill()
+    sys.stderr.flush()

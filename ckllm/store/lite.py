@@ -25,6 +25,17 @@ from ckllm.errors import StoreError
 _RETRY_S = 0.2
 
 
+class LockedStoreError(StoreError):
+    """Another process has the folder open."""
+
+    def __init__(self, folder: Path, waited_s: float) -> None:
+        super().__init__(
+            f"the store {folder} is open in another process (waited {waited_s:g} s): "
+            "let it finish or stop it, or give more time with store.lock_timeout_s"
+        )
+        self.folder = folder
+
+
 class LiteServer:
     """Holds the folder's lock until `close`. Raises StoreError that names the folder."""
 
@@ -62,10 +73,7 @@ class LiteServer:
             except DataDirLockedError:
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise StoreError(
-                        f"the store {self.folder} is open in another process (waited {lock_timeout_s:g} s): "
-                        "let it finish or stop it, or give more time with store.lock_timeout_s"
-                    ) from None
+                    raise LockedStoreError(self.folder, lock_timeout_s) from None
                 time.sleep(min(_RETRY_S, left))
             except (OSError, MilvusLiteError, ValueError) as error:
                 raise StoreError(f"the store {self.folder} cannot be opened: {' '.join(str(error).split())}") from error

@@ -102,13 +102,21 @@ class MilvusStore:
             if self._lite:
                 self._lite.close()
             raise
+        self._embedded = self._lite is not None or uri.startswith("unix:")
         self._writing = threading.RLock()
         self._loaded: set[str] = set()
         self._known_languages: dict[str, tuple[float, frozenset[str]]] = {}
         self._closed = False
 
     def __str__(self) -> str:
+        if self._uri.startswith("unix:"):
+            return "the store that the running service has open"
         return f"the Milvus server {self._uri}" if self._lite is None else f"the store {self._uri}"
+
+    @property
+    def socket(self) -> str:
+        """Where other processes reach the folder that this one has open; "" for a server."""
+        return self._lite.uri.removeprefix("unix:") if self._lite else ""
 
     @_translated
     def _connect(self, uri: str, token: str) -> MilvusClient:
@@ -129,7 +137,7 @@ class MilvusStore:
                 require_same(found, index)
                 return
             params = self._client.prepare_index_params()
-            params.add_index("dense", index_type="FLAT" if self._lite else "AUTOINDEX", metric_type="IP")
+            params.add_index("dense", index_type="FLAT" if self._embedded else "AUTOINDEX", metric_type="IP")
             params.add_index("sparse", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
             self._client.create_collection(
                 index.name, schema=schema_of(index), index_params=params, properties=properties_of(index),
