@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from ckllm import __version__
 from ckllm.errors import CkllmError
-from ckllm.service import chat, documents, operating, searching
+from ckllm.service import chat, documents, ingesting, operating, searching
 from ckllm.service.doors import Doors
 from ckllm.service.edge import Body, Edge
 from ckllm.service.errors import HttpError, answer, problem_of
@@ -34,7 +34,7 @@ def create_app(core: Core, doors: Doors, host: str = "127.0.0.1") -> ASGIApp:
         yield
 
     app = FastAPI(title="ckllm", version=__version__, docs_url=None, redoc_url=None, lifespan=life, redirect_slashes=False)
-    for module in (chat, searching, documents, operating):
+    for module in (chat, searching, documents, ingesting, operating):
         app.include_router(module.router(core))
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
@@ -48,7 +48,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
     if late is not None:
         return answer(late)
     first = error.errors()[0]
-    place = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+    place = [str(part) for part in first["loc"][1:] if first["type"] != "json_invalid"]
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if (
         request.method in ("POST", "PATCH")

@@ -7,14 +7,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from fastapi import APIRouter, Depends, Request
-from starlette.responses import Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.responses import Response
 
 from ckllm.contracts import Answer, Done, Event, Message
 from ckllm.errors import CkllmError
 from ckllm.service.caller import Caller, reader
 from ckllm.service.completion import Completion, event_bytes
 from ckllm.service.errors import HttpError, Json, envelope, problem_of
+from ckllm.service.events import Events
 from ckllm.service.schemas import ChatBody
 
 if TYPE_CHECKING:
@@ -68,20 +68,6 @@ def options_of(core: Core, body: ChatBody, caller: Caller, history: tuple[Messag
         "stop": body.stops,
         "seed": body.seed,
     }
-
-
-class Events(StreamingResponse):
-    """Server-sent events; the generator is closed when the client has gone, not some time later."""
-
-    media_type = "text/event-stream"
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            close = getattr(self.body_iterator, "aclose", None)
-            if close is not None:
-                await close()
 
 
 async def _first(events: AsyncIterator[Event | None]) -> Event:

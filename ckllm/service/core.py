@@ -19,9 +19,12 @@ from ckllm.experts.table import experts_folder, open_registry, router_folder
 from ckllm.parts import Lazy
 from ckllm.service.caller import Caller
 from ckllm.service.errors import HttpError
+from ckllm.service.jobs import Jobs
 from ckllm.service.lookup import Lookup
 from ckllm.service.pump import pumped
 from ckllm.service.turns import Turns
+from ckllm.service.uploads import Uploads
+from ckllm.service.worker import Worker
 
 if TYPE_CHECKING:
     from ckllm.asking import AskOptions
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+JOB_END_S = 3.0
 ROUTED, BASE = "ckllm", "base"
 """Names of models that are no experts: routed by the question, and the base model as it is."""
 
@@ -47,6 +51,9 @@ class Core:
         self._given = replace(given, common=self._common)
         self.keys = Lazy(lambda: open_keys(settings))
         self.lookup = Lazy(lambda: Lookup(settings.catalogue_url))
+        self.jobs = Lazy(lambda: Jobs(settings.catalogue_url))
+        self.uploads = Uploads(settings.home)
+        self.worker = Worker(self.jobs, self.base)
         self._bases: dict[str, KnowledgeBase] = {}
         self._router: list[Router] = []
         self._experts_stamp: tuple[float, ...] = ()
@@ -171,11 +178,14 @@ class Core:
         return str(getattr(self._common.store(), "socket", ""))
 
     def close(self) -> None:
+        """End what is under way. A job that does not end in time holds the store, which then stays open to the end."""
+        ended = self.worker.stop(JOB_END_S)
         for threads in (self._searching, self._writing, self._working):
             threads.shutdown(wait=False, cancel_futures=True)
-        for database in (*self.keys.taken(), *self.lookup.taken()):
+        for database in (*self.keys.taken(), *self.lookup.taken(), *self.jobs.taken()):
             database.close()
-        self._common.close()
+        if ended:
+            self._common.close()
 
 
 async def _in(threads: ThreadPoolExecutor, call: Callable[..., R], *args: Any, **kwargs: Any) -> R:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends
+from filelock import FileLock, Timeout
 from starlette.responses import Response
 
 from ckllm.contracts import to_json
 from ckllm.service.caller import Caller, reader, writer
-from ckllm.service.errors import Json
+from ckllm.service.errors import HttpError, Json
 
 if TYPE_CHECKING:
     from ckllm.service.core import Core
 
 Reader = Annotated[Caller, Depends(reader)]
 Writer = Annotated[Caller, Depends(writer)]
+BUSY_S = 20.0
+"""How long a removal waits for a running ingestion."""
 
 
 def router(core: Core) -> APIRouter:
@@ -55,5 +58,17 @@ def _text(core: Core, document_id: str, caller: Caller) -> dict[str, Any]:
 def _remove(core: Core, document_id: str, caller: Caller) -> None:
     from ingestion.pipeline import remove
 
-    core.lookup().document(document_id, caller.access)
+    known = core.lookup().document(document_id, caller.access)
+    _wait_for_the_writer(core)
     remove(core.base(), [document_id])
+    core.uploads.forget(known.row.source)
+
+
+def _wait_for_the_writer(core: Core) -> None:
+    """HttpError 409 where an ingestion goes on for longer than a client should wait."""
+    try:
+        with FileLock(core.settings.home / "writer.lock", timeout=BUSY_S):
+            return
+    except Timeout:
+        message = "documents are being ingested at the moment: try again when that is done"
+        raise HttpError(409, "busy", message, headers={"Retry-After": "10"}) from None

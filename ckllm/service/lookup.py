@@ -56,6 +56,11 @@ class Lookup(Database):
             shown.media_type if live else "",
         )  # fmt: skip
 
+    def exists(self, document_id: str) -> bool:
+        """Whether there is such a document, whoever may see it."""
+        with self._reading() as connection:
+            return connection.execute(select(document_table.c.id).where(document_table.c.id == document_id)).first() is not None
+
     def among(self, document_ids: Collection[str], access: Access) -> set[str]:
         """Those of the ids that the caller may see."""
         found: set[str] = set()

@@ -44,6 +44,7 @@ def serve(settings: Settings) -> None:
         listening = _listen(settings)
         core.open()
         threading.Thread(target=core.warm_up, name="warm-up", daemon=True).start()
+        core.worker.start()
         _announce(settings, core, token, listening, keyed=doors.keyed())
         _Server(_config(settings, core, doors)).run([listening])
     finally:
