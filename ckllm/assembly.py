@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ckllm.store.catalogue import Catalogue
     from ckllm.store.keys import KeyRing
 
-RERANK_DEPTH = 10
+RERANK_DEPTH = 6
 """Candidates whose sentences are scored one by one."""
 LOCK_STEP_S = 1.0
 """How often to look whether the process that has the embedded store open is a service that shares it."""
@@ -216,9 +216,13 @@ def _retriever(
 
 def _scorer(embedder: Embedder) -> SentenceScorer:
     from ckllm.citations.sentences import split_sentences
+    from ckllm.citations.terms import content_keys
     from ckllm.retrieval.sentence_scores import SentenceScorer
 
-    return SentenceScorer(embedder, lambda text, lang: [(span.start, span.end) for span in split_sentences(text, lang)])
+    def split(text: str, lang: str) -> list[tuple[int, int]]:
+        return [(span.start, span.end) for span in split_sentences(text, lang)]
+
+    return SentenceScorer(embedder, split, content_keys)
 
 
 def _reranker(scorer: SentenceScorer) -> Reranker:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -13,6 +13,9 @@ from ckllm.retrieval.sentence_scores import SentenceScorer
 
 SENTENCE_WEIGHT = 0.3
 """Weight of the best-sentence z-score beside 0.2 BM25 and 0.4 dense (measured: docs/decisions.md)."""
+
+SENTENCES = 3
+"""Of each passage, that are scored."""
 
 
 class Reranker(Protocol):
@@ -33,7 +36,8 @@ class IdentityReranker:
 class BestSentenceReranker:
     """Adds the z-score of each passage's best sentence.
 
-    One sentence that answers outweighs a passage that is about the subject. Only the first `depth` hits are scored; those
+    One sentence that answers outweighs a passage that is about the subject. Only the first `depth` hits are scored, each by its
+    `SENTENCES` most promising sentences: looking at more changed nothing (docs/decisions.md). The hits
     behind get the lowest of their scores, so that all scores stay comparable and a passage that shone in neither search
     cannot overtake one that was looked at.
     """
@@ -43,15 +47,10 @@ class BestSentenceReranker:
         self._depth = depth
 
     def rerank(self, queries: Sequence[str], vectors: Vectors, candidates: Sequence[Sequence[Hit]]) -> list[list[Hit]]:
-        looked_at = [hits[: self._depth] for hits in candidates]
-        self._scorer.prepare([hit for hits in looked_at for hit in hits])
-        return [
-            self._one(vectors[n : n + 1], candidates[n], looked_at[n]) if candidates[n] else [] for n, _ in enumerate(queries)
-        ]
+        best = self._scorer.best(queries, vectors, [hits[: self._depth] for hits in candidates], SENTENCES)
+        return [self._one(hits, standardised(scores)) if hits else [] for hits, scores in zip(candidates, best, strict=True)]
 
-    def _one(self, vector: Vectors, hits: Sequence[Hit], looked_at: Sequence[Hit]) -> list[Hit]:
-        scored = zip(looked_at, self._scorer.score(vector, looked_at), strict=True)
-        added = standardised({hit.chunk_id: max(span.score for span in spans) for hit, spans in scored})
+    def _one(self, hits: Sequence[Hit], added: Mapping[str, float]) -> list[Hit]:
         lowest = min(added.values())
         totals = best_first({hit.chunk_id: hit.score + SENTENCE_WEIGHT * added.get(hit.chunk_id, lowest) for hit in hits})
         by_id = {hit.chunk_id: hit for hit in hits}

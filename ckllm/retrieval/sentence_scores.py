@@ -3,8 +3,9 @@ remembered."""
 
 from __future__ import annotations
 
+import math
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,13 +16,18 @@ from ckllm.embedding.base import Embedder, Vectors
 
 Splitter = Callable[[str, str], Sequence[tuple[int, int]]]
 """(text, language) → spans of its sentences."""
+Words = Callable[[str], Sequence[str]]
+"""Text → keys of its content words."""
 
-REMEMBERED = 4096
-"""Passages whose sentence vectors are kept: about 40 MB at 6 sentences of 384 numbers."""
+REMEMBERED = 20_000
+"""Sentences whose vectors are kept: about 30 MB at 384 numbers."""
 MOST_SENTENCES = 24
 """Of one passage; a passage of 256 tokens rarely has more."""
 LEAST_CHARACTERS = 12
 """Shorter pieces (headings' numbers, "Yes.") are never scored by themselves."""
+
+_Place = tuple[str, int, int]
+"""Chunk, and offsets into its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,59 +39,79 @@ class ScoredSpan:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Sentences:
-    spans: tuple[tuple[int, int], ...]
-    vectors: Vectors
-
-
 class SentenceScorer:
     """Scores the sentences of passages against query vectors. Safe to use from several threads."""
 
-    def __init__(self, embedder: Embedder, split: Splitter) -> None:
+    def __init__(self, embedder: Embedder, split: Splitter, words: Words) -> None:
         self._embedder = embedder
         self._split = split
-        self._known: OrderedDict[tuple[str, int, int], _Sentences] = OrderedDict()
+        self._words = words
+        self._known: OrderedDict[_Place, Vectors] = OrderedDict()
         self._lock = threading.Lock()
-
-    def prepare(self, hits: Sequence[Hit]) -> None:
-        """Compute what is missing for all these hits in one batch."""
-        self._sentences(list({hit.chunk_id: hit for hit in hits}.values()))
 
     def score(self, vector: Vectors, hits: Sequence[Hit]) -> list[list[ScoredSpan]]:
         """For each hit its sentences in text order; `vector` has shape (1, dimension). Never empty for a hit with text."""
+        spans = [self._spans(hit) for hit in hits]
+        vectors = self._vectors([(hit, pieces) for hit, pieces in zip(hits, spans, strict=True)])
         return [
             [
                 ScoredSpan(hit.start + start, hit.start + end, float(value))
-                for (start, end), value in zip(known.spans, known.vectors @ vector[0], strict=True)
+                for (start, end), value in zip(pieces, found, strict=True)
             ]
-            for hit, known in zip(hits, self._sentences(hits), strict=True)
+            for hit, pieces, found in zip(hits, spans, (one @ vector[0] for one in vectors), strict=True)
         ]
 
-    def _sentences(self, hits: Sequence[Hit]) -> list[_Sentences]:
-        keys = [(hit.chunk_id, hit.start, hit.end) for hit in hits]
+    def best(
+        self, queries: Sequence[str], vectors: Vectors, candidates: Sequence[Sequence[Hit]], most: int
+    ) -> list[dict[str, float]]:
+        """For each query the cosine of each hit's best sentence, by chunk id.
+
+        Only the `most` sentences of a passage that share most with the query are looked at (words weighted by how rare they are
+        among the query's candidates), all of them where none shares a word, as across languages. All are embedded in one batch.
+        """
+        chosen = [self._promising(query, hits, most) for query, hits in zip(queries, candidates, strict=True)]
+        self._vectors([pair for pairs in chosen for pair in pairs])
+        return [
+            {hit.chunk_id: float((found @ vectors[n]).max()) for (hit, _), found in zip(pairs, self._vectors(pairs), strict=True)}
+            for n, pairs in enumerate(chosen)
+        ]
+
+    def _promising(self, query: str, hits: Sequence[Hit], most: int) -> list[tuple[Hit, tuple[tuple[int, int], ...]]]:
+        wanted = set(self._words(query))
+        passages = [
+            (hit, [(span, wanted.intersection(self._words(hit.text[span[0] : span[1]]))) for span in self._spans(hit)])
+            for hit in hits
+        ]
+        counts = Counter(key for _, sentences in passages for _, shared in sentences for key in shared)
+        total = sum(len(sentences) for _, sentences in passages)
+        rarity = {key: math.log(1 + (total - n + 0.5) / (n + 0.5)) for key, n in counts.items()}
+        chosen = []
+        for hit, sentences in passages:
+            ranked = sorted(sentences, key=lambda pair: -sum(rarity[key] for key in pair[1]))
+            kept = ranked[:most] if any(shared for _, shared in ranked) else ranked
+            chosen.append((hit, tuple(span for span, _ in kept)))
+        return chosen
+
+    def _vectors(self, wanted: Sequence[tuple[Hit, Sequence[tuple[int, int]]]]) -> list[Vectors]:
+        """Shape (spans, dimension) for each passage; what is not known is embedded in one batch."""
+        places = [[(hit.chunk_id, hit.start + start, hit.start + end) for start, end in spans] for hit, spans in wanted]
+        texts = {
+            place: hit.text[start:end]
+            for (hit, spans), at in zip(wanted, places, strict=True)
+            for place, (start, end) in zip(at, spans, strict=True)
+        }
         with self._lock:
-            found = {key: self._known[key] for key in keys if key in self._known}
-        missing = {key: hit for key, hit in zip(keys, hits, strict=True) if key not in found}
-        found |= self._computed(missing)
+            found = {place: self._known[place] for place in texts if place in self._known}
+        missing = [place for place in texts if place not in found]
+        if missing:
+            found |= dict(zip(missing, self._embedder.embed([texts[place] for place in missing], "passage"), strict=True))
         with self._lock:
-            for key in keys:
-                self._known[key] = found[key]
-                self._known.move_to_end(key)
+            for place in texts:
+                self._known[place] = found[place]
+                self._known.move_to_end(place)
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
-        return [found[key] for key in keys]
-
-    def _computed(self, hits: dict[tuple[str, int, int], Hit]) -> dict[tuple[str, int, int], _Sentences]:
-        """Vectors for the sentences of all passages in one batch."""
-        spans = {key: self._spans(hit) for key, hit in hits.items()}
-        texts = [hits[key].text[start:end] for key, pieces in spans.items() for start, end in pieces]
-        vectors = self._embedder.embed(texts, "passage")
-        ends = np.cumsum([len(pieces) for pieces in spans.values()]).tolist()
-        return {
-            key: _Sentences(pieces, vectors[end - len(pieces) : end])
-            for (key, pieces), end in zip(spans.items(), ends, strict=True)
-        }
+        return [np.stack([found[place] for place in at]) for at in places]
 
     def _spans(self, hit: Hit) -> tuple[tuple[int, int], ...]:
         spans = [(start, end) for start, end in self._split(hit.text, hit.lang) if end - start >= LEAST_CHARACTERS]
