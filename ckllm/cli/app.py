@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ckllm.cli import answering, collections, doctor, documents, experts, ingesting, keys, models, serve
+from ckllm.cli import answering, collections, doctor, documents, evaluating, experts, ingesting, keys, models, serve
 from ckllm.cli.session import Session
 from ckllm.errors import CkllmError, StoreError, UpstreamError
 
@@ -56,6 +56,7 @@ app.command("chat")(answering.chat)
 app.add_typer(documents.app, name="documents")
 app.add_typer(collections.app, name="collections")
 app.add_typer(experts.app, name="experts")
+app.add_typer(evaluating.app, name="eval")
 app.add_typer(keys.app, name="keys")
 app.command("complete")(models.complete)
 app.command("batch")(models.batch)

@@ -80,12 +80,12 @@ def cloze_rows(passages: Sequence[Passage], a_passage: int = 3, seed: int = 0) -
     rows = []
     for number, passage in enumerate(passages):
         rng = random.Random(f"{seed}/{number}")  # noqa: S311 - a sample, not a secret
-        blanks = list(_blanks(passage.text))
+        gaps = [(question, answer) for _, question, answer in blanks(passage.text)]
         others = [other for other in neighbours[passage.source] if other != passage]
         shown = [passage, *rng.sample(others, min(1, len(others)))]
         rng.shuffle(shown)
         hits = [_hit(one, rank) for rank, one in enumerate(shown, start=1)]
-        for question, answer in rng.sample(blanks, min(a_passage, len(blanks))):
+        for question, answer in rng.sample(gaps, min(a_passage, len(gaps))):
             messages: tuple[Message, ...] = grounded_messages(f"Complete the sentence: {question}", hits)
             rows.append(Row(messages, answer, passage.source))
     return rows
@@ -138,15 +138,15 @@ def write_rows(rows: Sequence[Row], file: Path) -> None:
     new.replace(file)
 
 
-def _blanks(text: str) -> Iterator[tuple[str, str]]:
-    """(sentence with a gap, what stood there); only facts that occur once in the sentence and not at its start."""
+def blanks(text: str) -> Iterator[tuple[str, str, str]]:
+    """(sentence, the sentence with a gap, what stood there); only facts that occur once in it and not at its start."""
     for sentence in _SENTENCE.findall(text):
         plain = sentence.strip()
         if not _SHORTEST <= len(plain) <= _LONGEST:
             continue
         for fact in _FACT.finditer(plain):
             if fact.start() and plain.count(fact[0]) == 1:
-                yield f"{plain[: fact.start()]}____{plain[fact.end() :]}", fact[0]
+                yield plain, f"{plain[: fact.start()]}____{plain[fact.end() :]}", fact[0]
 
 
 def _hit(passage: Passage, rank: int) -> Hit:
