@@ -203,6 +203,7 @@ class Client:
         return [_conversation(row) for row in self._get("/v1/conversations")["conversations"]]
 
     def conversation(self, conversation_id: str) -> Conversation:
+        """With its turns."""
         return _conversation(self._get(f"/v1/conversations/{_part(conversation_id)}"))
 
     def create_conversation(self, title: str = "", collection: str = "main") -> Conversation:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp
 
 from ckllm import __version__
 from ckllm.errors import CkllmError
-from ckllm.service import chat, documents, ingesting, operating, searching
+from ckllm.service import administering, chat, documents, ingesting, operating, reference, searching, talking
 from ckllm.service.doors import Doors
 from ckllm.service.edge import Body, Edge
-from ckllm.service.errors import HttpError, answer, problem_of
+from ckllm.service.errors import HttpError, answer, known, problem_of
 
 if TYPE_CHECKING:
     from ckllm.service.core import Core
@@ -28,18 +27,24 @@ _CODES = {404: "unknown_path", 405: "wrong_method", 400: "invalid_request", 413:
 
 def create_app(core: Core, doors: Doors, host: str = "127.0.0.1") -> ASGIApp:
     """The application with its edge. `host`: what it is bound to."""
-
-    @asynccontextmanager
-    async def life(_app: FastAPI) -> AsyncIterator[None]:
-        yield
-
-    app = FastAPI(title="ckllm", version=__version__, docs_url=None, redoc_url=None, lifespan=life, redirect_slashes=False)
-    for module in (chat, searching, documents, ingesting, operating):
+    app = FastAPI(title="ckllm", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
+    for module in (chat, searching, documents, ingesting, talking, administering, operating):
         app.include_router(module.router(core))
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(CkllmError, _ours)
-    return Edge(app, core, doors, host, operating.observer())
+    app.add_exception_handler(Exception, _ours)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(reference.page(app.openapi()))
+
+    edge: ASGIApp = Edge(app, core, doors, host, operating.observer(core))
+    origins = core.settings.service.cors_origins
+    if origins:
+        methods = ["GET", "POST", "PATCH", "DELETE"]
+        edge = CORSMiddleware(edge, allow_origins=list(origins), allow_methods=methods, allow_headers=["*"])
+    return edge
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -79,6 +84,7 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 async def _ours(request: Request, error: Exception) -> Response:
+    error = known(error)
     caller = request.scope.get("ckllm.caller")
     problem = problem_of(error, trusted=caller is not None and caller.trusted)
     request.scope["ckllm.problem"], request.scope["ckllm.error"] = problem, error

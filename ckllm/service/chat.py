@@ -13,6 +13,7 @@ from ckllm.contracts import Answer, Done, Event, Message
 from ckllm.errors import CkllmError
 from ckllm.service.caller import Caller, reader
 from ckllm.service.completion import Completion, event_bytes
+from ckllm.service.conversations import history
 from ckllm.service.errors import HttpError, Json, envelope, problem_of
 from ckllm.service.events import Events
 from ckllm.service.schemas import ChatBody
@@ -20,6 +21,7 @@ from ckllm.service.schemas import ChatBody
 if TYPE_CHECKING:
     from ckllm.asking import AskOptions
     from ckllm.service.core import Core
+    from ckllm.service.nouns import Conversation
 
 T = TypeVar("T")
 
@@ -30,10 +32,12 @@ def router(core: Core) -> APIRouter:
     @routes.post("/v1/chat/completions", tags=["chat"], response_model=None)
     async def complete(body: ChatBody, request: Request, caller: Annotated[Caller, Depends(reader)]) -> Response:
         """One verified, cited answer to the last message; the messages before it are the conversation so far."""
-        options = options_of(core, body, caller, body.history)
-        base = await core.work(core.visible, body.collection, caller)
+        spoken = await core.work(_conversation, core, body, caller)
+        options = options_of(core, body, caller, (*(history(spoken) if spoken else ()), *body.history))
+        collection = body.collection or (spoken.collection if spoken else "main")
+        base = await core.work(core.visible, collection, caller)
         completion = Completion.new(body.model, options["max_tokens"] or core.settings.answer.max_tokens)
-        events = core.stream(caller, base, body.question, options)
+        events = _kept(core, caller, body.conversation, core.stream(caller, base, body.question, options))
         try:
             first = await _unless_gone(request, _first(events))
             if body.stream:
@@ -68,6 +72,28 @@ def options_of(core: Core, body: ChatBody, caller: Caller, history: tuple[Messag
         "stop": body.stops,
         "seed": body.seed,
     }
+
+
+def _conversation(core: Core, body: ChatBody, caller: Caller) -> Conversation | None:
+    return core.conversations().get(body.conversation, caller, core.seen) if body.conversation else None
+
+
+async def _kept(
+    core: Core, caller: Caller, conversation: str | None, events: AsyncGenerator[Event | None, None]
+) -> AsyncGenerator[Event | None, None]:
+    """The events; the answer is counted, and added to its conversation, before it is handed on."""
+    try:
+        async for event in events:
+            if isinstance(event, Done):
+                core.metrics.answered(event.answer)
+                if conversation:
+                    await core.work(core.conversations().append, conversation, caller, event.answer)
+            yield event
+    except CkllmError:
+        core.metrics.failed()
+        raise
+    finally:
+        await events.aclose()
 
 
 async def _first(events: AsyncIterator[Event | None]) -> Event:

@@ -17,10 +17,14 @@ from ckllm.experts.base import RouteRequest
 from ckllm.experts.routers.explicit import AUTO
 from ckllm.experts.table import experts_folder, open_registry, router_folder
 from ckllm.parts import Lazy
+from ckllm.service.audit import Audit, AuditLog
 from ckllm.service.caller import Caller
+from ckllm.service.conversations import Conversations
 from ckllm.service.errors import HttpError
+from ckllm.service.feedback import Feedback
 from ckllm.service.jobs import Jobs
 from ckllm.service.lookup import Lookup
+from ckllm.service.metrics import Metrics
 from ckllm.service.pump import pumped
 from ckllm.service.turns import Turns
 from ckllm.service.uploads import Uploads
@@ -52,6 +56,10 @@ class Core:
         self.keys = Lazy(lambda: open_keys(settings))
         self.lookup = Lazy(lambda: Lookup(settings.catalogue_url))
         self.jobs = Lazy(lambda: Jobs(settings.catalogue_url))
+        self.conversations = Lazy(lambda: Conversations(settings.catalogue_url))
+        self.feedback = Lazy(lambda: Feedback(settings.catalogue_url))
+        self.audit_log = Lazy(lambda: AuditLog(settings.catalogue_url))
+        self.audit = Audit(self.audit_log)
         self.uploads = Uploads(settings.home)
         self.worker = Worker(self.jobs, self.base)
         self._bases: dict[str, KnowledgeBase] = {}
@@ -63,6 +71,7 @@ class Core:
         self._writing = ThreadPoolExecutor(limits.generations, "answer")
         self._working = ThreadPoolExecutor(8, "work")
         self.turns = Turns(limits.generations, limits.queue, limits.queue_per_user)
+        self.metrics = Metrics(lambda: self.turns.waiting, lambda: self.turns.taken, self._open_jobs)
         self.warm = False
         self.trouble = ""
         """Why the service is not ready, where something cannot be opened."""
@@ -131,8 +140,12 @@ class Core:
             self._router.clear()
             self._bases.clear()
 
-    def access(self, user: str) -> Access:
-        return self.keys().access(user)
+    def seen(self, document_ids: set[str], access: Access) -> set[str]:
+        """Those of the documents that may be seen; the owner sees even what was removed since."""
+        return document_ids if access.everything else self.lookup().among(document_ids, access)
+
+    def _open_jobs(self) -> int:
+        return self.jobs().waiting()
 
     # -- threads
 
@@ -182,8 +195,10 @@ class Core:
         ended = self.worker.stop(JOB_END_S)
         for threads in (self._searching, self._writing, self._working):
             threads.shutdown(wait=False, cancel_futures=True)
-        for database in (*self.keys.taken(), *self.lookup.taken(), *self.jobs.taken()):
-            database.close()
+        self.audit.close()
+        for lazy in (self.keys, self.lookup, self.jobs, self.conversations, self.feedback, self.audit_log):
+            for database in lazy.taken():
+                database.close()
         if ended:
             self._common.close()
 

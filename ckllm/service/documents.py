@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Path, Query
 from filelock import FileLock, Timeout
 from starlette.responses import Response
 
 from ckllm.contracts import to_json
 from ckllm.service.caller import Caller, reader, writer
 from ckllm.service.errors import HttpError, Json
+from ckllm.service.page_image import page_image
 
 if TYPE_CHECKING:
     from ckllm.service.core import Core
@@ -40,6 +41,18 @@ def router(core: Core) -> APIRouter:
     async def text(document_id: str, caller: Reader) -> Response:
         """The extracted text, its pages and its chunks; offsets count Unicode code points."""
         return Json(await core.work(_text, core, document_id, caller))
+
+    @routes.get("/v1/documents/{document_id}/pages/{page}", response_model=None)
+    async def picture(
+        document_id: str,
+        page: Annotated[int, Path(ge=1, le=1_000_000)],
+        caller: Reader,
+        scale: Annotated[float, Query(ge=0.1, le=4, description="pixels a point (1/72 inch)")] = 2.0,
+    ) -> Response:
+        """A page of a PDF as PNG, where its file still is as it was ingested."""
+        known = await core.work(core.lookup().document, document_id, caller.access)
+        drawn = await core.work(page_image, known, page, round(scale, 2))
+        return Response(drawn, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
 
     @routes.delete("/v1/documents/{document_id}", response_model=None)
     async def remove(document_id: str, caller: Writer) -> Response:

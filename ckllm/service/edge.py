@@ -14,10 +14,10 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ckllm.errors import CkllmError
 from ckllm.service.caller import Caller
 from ckllm.service.doors import OPEN, Doors
-from ckllm.service.errors import HttpError, answer, problem_of
+from ckllm.service.errors import HttpError, answer, known, problem_of
+from ckllm.service.rates import Rates
 
 if TYPE_CHECKING:
     from ckllm.config import ServiceSettings
@@ -39,6 +39,7 @@ class Edge:
     def __init__(self, app: ASGIApp, core: Core, doors: Doors, host: str, observe: Callable[[Scope, int, float], None]) -> None:
         self._app, self._core, self._doors, self._host, self._observe = app, core, doors, host, observe
         self._settings: ServiceSettings = core.settings.service
+        self._rates = Rates(self._settings.requests_per_minute)
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,12 +78,11 @@ class Edge:
         try:
             await self._admit(scope, body)
             await self._app(scope, body, sent)
-        except CkllmError as error:
-            if started:
-                raise
-            problem = body.problem or problem_of(error, trusted=False)
-            scope["ckllm.problem"] = problem
-            await _refuse(problem, body, send)
+        except Exception as error:  # noqa: BLE001 - the outermost edge: told to the client as far as that is still possible
+            problem = body.problem or problem_of(known(error), trusted=False)
+            scope["ckllm.problem"], scope["ckllm.error"] = problem, error
+            if not started:
+                await _refuse(problem, body, send)
 
     async def _admit(self, scope: Scope, body: Body) -> None:
         headers = Headers(scope=scope)
@@ -98,8 +98,15 @@ class Edge:
         if scope["path"] in OPEN:
             return
         address = (scope.get("client") or ("", 0))[0]
-        caller: Caller = await self._core.work(self._doors.caller, headers, address)
+        try:
+            caller: Caller = await self._core.work(self._doors.caller, headers, address)
+        except HttpError as error:
+            if error.code == "invalid_key":
+                self._rates.wrong_key(address)
+            raise
         scope["ckllm.caller"] = caller
+        if not caller.is_owner:
+            self._rates.request(caller.key_id or f"user {caller.user}")
 
     def _limit(self, scope: Scope) -> float:
         upload = scope["method"] == "POST" and scope["path"].rstrip("/") == UPLOADS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from ckllm.errors import CkllmError, DataError, UnknownDocumentError, UpstreamError, UsageError
+from ckllm.errors import CkllmError, DataError, StoreError, UnknownDocumentError, UpstreamError, UsageError
 
 RETRY_S = 5
 """What `Retry-After` says where nothing better is known."""
@@ -52,6 +53,13 @@ def envelope(problem: HttpError) -> dict[str, Any]:
 
 def answer(problem: HttpError) -> Json:
     return Json(envelope(problem), problem.status, dict(problem.headers))
+
+
+def known(error: Exception) -> Exception:
+    """A full disk in our words; anything else as it is."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreError("the disk is full: free some space")
+    return error
 
 
 def problem_of(error: Exception, *, trusted: bool) -> HttpError:

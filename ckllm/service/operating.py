@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 from starlette.types import Scope
 
 from ckllm import __version__
+from ckllm.service.audit import READING, REFUSED
 from ckllm.service.caller import Caller, administrator
 from ckllm.service.errors import Json
 from ckllm.service.logs import log
@@ -36,27 +38,44 @@ def router(core: Core) -> APIRouter:
     @routes.get("/metrics", response_model=None)
     async def metrics(_caller: Annotated[Caller, Depends(administrator)]) -> Response:
         """For Prometheus."""
-        from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return Response(await core.work(core.metrics.text), media_type=CONTENT_TYPE_LATEST)
 
     return routes
 
 
-def observer() -> Callable[[Scope, int, float], None]:
-    """One log line a request: the route's pattern instead of its path, so that ids and queries stay out of it."""
+def observer(core: Core) -> Callable[[Scope, int, float], None]:
+    """One log line a request: the route's pattern instead of its path, so that ids and queries stay out of it.
+
+    Writes and refusals also go to the audit log, with their path.
+    """
 
     def observe(scope: Scope, status: int, seconds: float) -> None:
         route, caller, problem = scope.get("route"), scope.get("ckllm.caller"), scope.get("ckllm.problem")
+        pattern = getattr(route, "path", None) or "none"
+        core.metrics.request(scope["method"] if route else "any", pattern, status, seconds)
         fields = {
             "request": scope["ckllm.request_id"],
             "method": scope["method"],
-            "route": getattr(route, "path", None),
+            "route": pattern,
             "status": status,
             "seconds": round(seconds, 4),
             "user": caller.user if caller else None,
             "code": problem.code if problem else None,
         }
+        writes = scope["method"] not in ("GET", "HEAD", "OPTIONS") and scope["path"] not in READING
+        if (writes and caller) or status in REFUSED:
+            core.audit.note(
+                {
+                    "user": caller.user if caller else "",
+                    "key_id": caller.key_id if caller else "",
+                    "address": (scope.get("client") or ("",))[0],
+                    "method": scope["method"][:10],
+                    "path": scope["path"],
+                    "status": status,
+                    "code": problem.code if problem else "",
+                    "request_id": scope["ckllm.request_id"],
+                }
+            )
         error = scope.get("ckllm.error") if status >= 500 else None
         log.log(logging.ERROR if status >= 500 else logging.INFO, "request", extra={"fields": fields}, exc_info=error)
 

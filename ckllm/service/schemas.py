@@ -98,7 +98,7 @@ class ChatBody(BaseModel):
     n: int | None = Field(None, ge=1, le=1, description="one answer a request")
     stream_options: StreamOptions | None = None
 
-    collection: Name = "main"
+    collection: Name | None = Field(None, description="the conversation's, else main")
     k: K | None = Field(None, description="passages offered to the model")
     where: Where = Field("", description="a condition on the documents")
     top_experts: int = Field(1, ge=1, le=16, description="mix so many of the nearest experts")

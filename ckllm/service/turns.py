@@ -15,13 +15,17 @@ class Turns:
     """Used from one event loop only."""
 
     def __init__(self, at_once: int, waiting: int, waiting_per_user: int) -> None:
-        self._free = at_once
+        self._at_once = self._free = at_once
         self._most, self._most_of_one = waiting, waiting_per_user
         self._queues: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
     @property
     def waiting(self) -> int:
         return sum(len(queue) for queue in self._queues.values())
+
+    @property
+    def taken(self) -> int:
+        return self._at_once - self._free
 
     async def take(self, user: str) -> None:
         """Wait for a turn; `give_back` ends it. HttpError 429 or 503 where too many wait already."""
