@@ -109,7 +109,7 @@ def build(settings: Settings, collection: str, *, create: bool, replacements: Re
         embedder=embedder,
         llm=common.llm,
         index=index,
-        retriever=Lazy(lambda: _retriever(store(), index, embedder(), lambda: catalogue().languages(collection))),
+        retriever=Lazy(lambda: _retriever(embedder(), store(), index, lambda: catalogue().languages(collection))),
         reranker=Lazy(lambda: _reranker(scorer())),
         answering=Lazy(lambda: _answering(settings, scorer(), embedder())),
         router=Lazy(lambda: _router(settings, embedder)),
@@ -207,7 +207,7 @@ def _llm(settings: Settings) -> BaseLLM:
 
 
 def _retriever(
-    store: VectorStore, index: CollectionIndex, embedder: Embedder, languages: Callable[[], Sequence[str]]
+    embedder: Embedder, store: VectorStore, index: CollectionIndex, languages: Callable[[], Sequence[str]]
 ) -> Retriever:
     from ckllm.retrieval.retriever import Retriever
 

@@ -137,6 +137,7 @@ class KnowledgeBase:
             allowed = Filter(self._access(user), self._parts.condition(where), self.catalogue.hidden_versions(self.collection))
             if self._parts.index.absent():
                 return [Found(query) for query in queries]
+            self._parts.store.ahead()  # while the embedder opens
             retriever = self._parts.retriever()
             vectors = retriever.embed(queries)
             hits = retriever.retrieve(queries, vectors, max(self.settings.retrieval.candidates, k), allowed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from uuid import uuid4
@@ -26,22 +27,45 @@ T = TypeVar("T")
 
 
 class Lazy(Generic[T]):
+    """A value that is made when it is first asked for, once."""
+
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._lock = threading.RLock()
         self._made: list[T] = []
+        self._early: Future[T] | None = None
 
     def __call__(self) -> T:
         with self._lock:
             if not self._made:
-                self._made.append(self._make())
+                early, self._early = self._early, None
+                self._made.append(self._make() if early is None else early.result())
             return self._made[0]
+
+    def ahead(self) -> None:
+        """Begin to make the value in a thread of its own; whoever asks for it first waits for it, and gets its error."""
+        with self._lock:
+            if self._made or self._early:
+                return
+            self._early = Future()
+            threading.Thread(target=_fulfil, args=(self._early, self._make), name="opening", daemon=True).start()
 
     def taken(self) -> list[T]:
         """The value, if it was made, for closing; it is forgotten."""
         with self._lock:
+            if self._early is not None:
+                early, self._early = self._early, None
+                if early.exception() is None:
+                    return [early.result()]
             made, self._made = self._made, []
             return made
+
+
+def _fulfil(early: Future[T], make: Callable[[], T]) -> None:
+    try:
+        early.set_result(make())
+    except BaseException as error:  # noqa: BLE001 - handed to whoever asks for the value
+        early.set_exception(error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,58 @@
+"""A part is made once, whoever asks first; made ahead, its error reaches who asks."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from ckllm.errors import StoreError
+from ckllm.parts import Lazy
+
+
+def test_what_is_made_ahead_is_made_once() -> None:
+    made: list[int] = []
+    gate = threading.Event()
+
+    def make() -> int:
+        gate.wait(5)
+        made.append(1)
+        return len(made)
+
+    part = Lazy(make)
+    part.ahead()
+    part.ahead()
+    gate.set()
+    assert part() == part() == 1
+    part.ahead()
+    assert part.taken() == [1]
+    assert part.taken() == []
+
+
+def test_an_error_ahead_is_raised_once_and_then_tried_again() -> None:
+    answers = iter([StoreError("locked"), None])
+
+    def make() -> str:
+        error = next(answers)
+        if error:
+            raise error
+        return "open"
+
+    part = Lazy(make)
+    part.ahead()
+    with pytest.raises(StoreError, match="locked"):
+        part()
+    assert part() == "open"
+
+
+def test_what_was_made_ahead_and_never_asked_for_is_taken() -> None:
+    part = Lazy(lambda: "open")
+    part.ahead()
+    assert part.taken() == ["open"]
+
+    def fails() -> str:
+        raise StoreError("locked")
+
+    broken = Lazy(fails)
+    broken.ahead()
+    assert broken.taken() == []
