@@ -70,6 +70,15 @@ class Conversations(Database):
             connection.execute(delete(turn_table).where(turn_table.c.conversation_id == conversation_id))
             connection.execute(delete(conversation_table).where(conversation_table.c.id == conversation_id))
 
+    def shorten(self, conversation_id: str, caller: Caller, keep: int) -> None:
+        """Drop the turns after the first `keep`."""
+        mine = turn_table.c.conversation_id == conversation_id
+        with self._writing() as connection:
+            self._mine(connection, conversation_id, caller)
+            numbers = select(turn_table.c.number).where(mine).order_by(turn_table.c.number)
+            gone = list(connection.execute(numbers).scalars())[keep:]
+            connection.execute(delete(turn_table).where(mine, turn_table.c.number.in_(gone)))
+
     def append(self, conversation_id: str, caller: Caller, answer: Answer) -> None:
         """Add a turn; the first question becomes the title where there is none."""
         mine = turn_table.c.conversation_id == conversation_id

@@ -20,6 +20,7 @@ from ckllm.service import logs
 from ckllm.service.app import create_app
 from ckllm.service.core import Core
 from ckllm.service.doors import Doors, is_loopback
+from ckllm.service.protocol import Protocol
 
 if TYPE_CHECKING:
     from ckllm.config import Settings
@@ -46,7 +47,7 @@ def serve(settings: Settings) -> None:
         threading.Thread(target=core.warm_up, name="warm-up", daemon=True).start()
         core.worker.start()
         _announce(settings, core, token, listening, keyed=doors.keyed())
-        _Server(_config(settings, core, doors)).run([listening])
+        _Server(configuration(core, doors)).run([listening])
     finally:
         _end(settings, core)
 
@@ -72,11 +73,11 @@ def _listen(settings: Settings) -> socket.socket:
         raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}; give another --port or --host") from None
 
 
-def _config(settings: Settings, core: Core, doors: Doors) -> uvicorn.Config:
-    service = settings.service
+def configuration(core: Core, doors: Doors) -> uvicorn.Config:
+    """The application and how it is served; the address comes with the socket."""
     return uvicorn.Config(
-        create_app(core, doors, service.host), http="h11", ws="none", log_config=None, access_log=False, server_header=False,
-        proxy_headers=False, timeout_graceful_shutdown=_GRACE_S,
+        create_app(core, doors, core.settings.service.host), http=Protocol, ws="none", log_config=None, access_log=False,
+        server_header=False, proxy_headers=False, timeout_graceful_shutdown=_GRACE_S,
     )  # fmt: skip
 
 

@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 from pydantic import Field, field_validator
 from starlette.responses import Response, StreamingResponse
 
 from ckllm import reading
 from ckllm.contracts import Access
 from ckllm.service.caller import Caller, administrator, reader
+from ckllm.service.conversations import TURNS
 from ckllm.service.errors import Json
 from ckllm.service.feedback import documents_of
 from ckllm.service.nouns import Conversation
@@ -88,6 +89,12 @@ def _conversations(core: Core, routes: APIRouter) -> None:
     @routes.patch("/v1/conversations/{conversation_id}", response_model=None)
     async def rename(conversation_id: str, body: Renamed, caller: Reader) -> Response:
         return Json(_row(await core.work(core.conversations().rename, conversation_id, caller, body.title)))
+
+    @routes.delete("/v1/conversations/{conversation_id}/turns", response_model=None)
+    async def shorten(conversation_id: str, caller: Reader, keep: Annotated[int, Query(ge=0, le=TURNS)]) -> Response:
+        """Drop the turns after the first `keep`: a question is asked again in another way."""
+        await core.work(core.conversations().shorten, conversation_id, caller, keep)
+        return Json({"kept": keep})
 
     @routes.delete("/v1/conversations/{conversation_id}", response_model=None)
     async def delete(conversation_id: str, caller: Reader) -> Response:

@@ -1,0 +1,183 @@
+"""Uploads and addresses become jobs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ckllm.client import RefusedError
+from ckllm.contracts import IngestReport
+from ckllm.service.nouns import JobState
+from ckllm.service.uploads import file_name, folder_name
+from ingestion import pipeline
+from ingestion.options import Progress
+from tests.service.serving import Served, served, wait_for
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served(tmp_path_factory.mktemp("home"), service__upload_limit_mb=1) as running:
+        yield running
+
+
+def test_uploaded_files_are_ingested_and_rejections_shown(service: Served) -> None:
+    with service.client() as client:
+        job = client.upload(
+            [("canal.md", b"# Canal\n\nThe canal of Brenn is twelve kilometres long."), ("bad.pdf", b"%PDF-1.4 no")]
+        )
+        assert (job.state, job.sources) == (JobState.QUEUED, ("canal.md", "bad.pdf"))
+        seen = list(client.job_events(job.id))
+        assert seen[-1].state is JobState.DONE
+        assert seen[-1].report is not None
+        assert seen[-1].report["added"] == 1
+        assert [(one["name"], one["stage"]) for one in seen[-1].report["rejected"]] == [("bad.pdf", "parse")]
+        assert (seen[-1].found, seen[-1].done, seen[-1].rejected) == (2, 2, 1)
+        assert client.search("length of the canal").hits[0].source.endswith("/uploads/@owner/main/canal.md")
+        assert client.jobs()[0].id == job.id
+
+
+def test_a_file_of_the_same_name_replaces_the_one_before_it(service: Served) -> None:
+    with service.client() as client:
+        for text, count in (("The bridge is red.", "added"), ("The bridge is green.", "updated")):
+            job = client.upload([("bridge.txt", text.encode())])
+            last = list(client.job_events(job.id))[-1]
+            assert last.report is not None
+            assert last.report[count] == 1
+        assert [hit.text.strip() for hit in client.search("bridge").hits if "bridge" in hit.text] == ["The bridge is green."]
+
+
+def test_a_removed_upload_is_gone_from_the_disk_too(service: Served) -> None:
+    with service.client() as client:
+        job = client.upload([("gone.txt", b"The tower of Uhl was razed.")])
+        list(client.job_events(job.id))
+        row = next(row for row in client.documents() if row.source.endswith("gone.txt"))
+        assert Path(row.source).is_file()
+        client.remove(row.id)
+        assert not Path(row.source).exists()
+        assert not any("Uhl" in hit.text for hit in client.search("tower of Uhl").hits)
+
+
+def test_addresses_inside_this_network_are_not_fetched(service: Served) -> None:
+    with service.client() as client:
+        job = client.ingest_urls([f"{service.url}/health", "http://169.254.169.254/latest"])
+        last = list(client.job_events(job.id))[-1]
+    assert last.report is not None
+    assert [one["stage"] for one in last.report["rejected"]] == ["fetch", "fetch"]
+
+
+@pytest.mark.parametrize(
+    ("files", "data", "status"),
+    [
+        ([], {"collection": "main"}, 422),
+        ([("files", ("...", b"x"))], {}, 422),
+        ([("files", ("a.txt", b"x"))], {"colour": "red"}, 422),
+        ([("files", ("a.txt", b"x"))], {"collection": "x" * 201}, 422),
+        ([("files", ("a.txt", b"x" * 1_100_000))], {}, 413),
+    ],
+)
+def test_forms_that_cannot_be_taken(service: Served, files: Any, data: Any, status: int) -> None:
+    with service.http() as http:
+        # a form without files has to be sent as multipart all the same
+        response = http.post("/v1/documents", files=files or [("collection", (None, "main"))], data=data if files else None)
+    assert response.status_code == status, response.text
+    assert response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("a.txt", "a.txt"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\Users\\me\\a b.pdf", "a b.pdf"),
+        (".hidden", "hidden"),
+        ("x\x00\n\u202ey.txt", "xy.txt"),
+        ("ü" * 300 + ".pdf", "ü" * 98 + ".pdf"),
+    ],
+)
+def test_names_of_files_stay_names(given: str, kept: str) -> None:
+    assert file_name(given) == kept
+    assert len(file_name(given).encode()) <= 200
+
+
+@pytest.mark.parametrize("text", ["..", ".", "a/b", "@owner", " ", "../x"])
+def test_names_of_users_are_no_paths(text: str) -> None:
+    name = folder_name(text)
+    assert "/" not in name
+    assert name not in ("", ".", "..", "@owner")
+
+
+def endless(started: threading.Event) -> Any:
+    """An ingestion that goes on until its listener ends it."""
+
+    def ingest(sources: Any, kb: Any, *, groups: Any = (), progress: Any) -> IngestReport:
+        started.set()
+        for number in range(1000):
+            progress(Progress(1000, number, 0, number, 0.1, "some file"))
+            time.sleep(0.02)
+        raise AssertionError("nobody has ended it")
+
+    return ingest
+
+
+def test_a_running_job_can_be_cancelled_and_retried(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = threading.Event()
+    with service.client() as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(pipeline, "ingest", endless(started))
+            job = client.upload([("slow.txt", b"The mill of Ost turns slowly.")])
+            waiting = client.upload([("later.txt", b"Later.")])
+            assert started.wait(10)
+            wait_for(lambda: client.job(job.id).done > 0)
+            assert client.cancel_job(waiting.id).state is JobState.CANCELLED
+            client.cancel_job(job.id)
+            wait_for(lambda: client.job(job.id).state is JobState.CANCELLED)
+        again = client.retry_job(job.id)
+        assert list(client.job_events(again.id))[-1].state is JobState.DONE
+        assert "mill of Ost" in client.search("mill").hits[0].text
+
+
+def test_jobs_outlive_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "ingest", endless(started))
+        with served(tmp_path) as first, first.client() as client:
+            running = client.upload([("first.txt", b"The well of Aar is deep.")])
+            waiting = client.upload([("second.txt", b"The well of Bru is dry.")])
+            assert started.wait(10)
+    with served(tmp_path) as second, second.client() as client:
+        for job in (running, waiting):
+            assert list(client.job_events(job.id))[-1].state is JobState.DONE
+        assert len(client.documents()) == 2
+
+
+def test_a_failure_is_told_and_the_next_job_runs(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: Any, **__: Any) -> IngestReport:
+        raise RuntimeError("the secret inside")
+
+    with service.client() as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(pipeline, "ingest", breaks)
+            broken = client.upload([("x.txt", b"x y z")])
+            last = list(client.job_events(broken.id))[-1]
+        assert last.state is JobState.FAILED
+        assert last.error is not None
+        assert "secret" not in last.error
+        fine = client.upload([("fine.txt", b"All is fine.")])
+        assert list(client.job_events(fine.id))[-1].state is JobState.DONE
+
+
+def test_a_removal_does_not_wait_for_a_long_ingestion(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    from filelock import FileLock
+
+    monkeypatch.setattr("ckllm.service.documents.BUSY_S", 0.2)
+    with service.client() as client:
+        row = client.documents(state="live")[0]
+        with FileLock(service.core.settings.home / "writer.lock"), pytest.raises(RefusedError) as refused:
+            client.remove(row.id)
+        assert (refused.value.status, refused.value.code) == (409, "busy")
+        client.remove(row.id)
