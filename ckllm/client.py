@@ -216,6 +216,10 @@ class Client:
     def delete_conversation(self, conversation_id: str) -> None:
         self._send("DELETE", f"/v1/conversations/{_part(conversation_id)}")
 
+    def shorten_conversation(self, conversation_id: str, keep: int) -> None:
+        """Drop the turns after the first `keep`, to go on from there in another way."""
+        self._send("DELETE", f"/v1/conversations/{_part(conversation_id)}/turns", params={"keep": str(keep)})
+
     def feedback(self, answer: Answer, rating: int, comment: str = "", correction: str = "") -> str:
         """`rating`: 1 good, -1 bad, 0 neither; the id of what was stored."""
         body = {"answer": answer.as_json(), "rating": rating, "comment": comment, "correction": correction}

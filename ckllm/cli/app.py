@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ckllm.cli import answering, collections, doctor, documents, evaluating, experts, ingesting, keys, models, serve
+from ckllm.cli import answering, collections, doctor, documents, evaluating, experts, ingesting, keys, models, serve, ui
 from ckllm.cli.session import Session
 from ckllm.errors import CkllmError, StoreError, UpstreamError
 
@@ -62,6 +62,7 @@ app.command("complete")(models.complete)
 app.command("batch")(models.batch)
 app.command("benchmark")(models.benchmark)
 app.command("serve")(serve.serve)
+app.command("ui")(ui.ui)
 app.command("doctor")(doctor.doctor)
 
 

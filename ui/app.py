@@ -1,0 +1,71 @@
+"""The page: who is there, where one can go, and what is shown. Streamlit runs this file at every click."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import streamlit as st
+
+from ckllm.client import Client, RefusedError
+from ui import chat, components
+from ui.session import State
+from ui.sidebar import sidebar
+from ui.signin import admitted
+from ui.talk import resume
+
+_LOGO = Path(__file__).parent / "assets" / "logo.svg"
+
+
+def main() -> None:
+    st.set_page_config(page_title="ckllm", page_icon=str(_LOGO), layout="wide", initial_sidebar_state="auto")
+    st.html(f"<style>{components.asset('app.css')}</style>")
+    st.logo(str(_LOGO), size="large")
+    now = _state()
+    now.away = False
+    if not admitted(now):
+        st.navigation([st.Page(_nothing, title="ckllm")], position="hidden")
+        return
+    pages = {
+        "chat": st.Page(chat.view, title="Chat", icon=":material/forum:", default=True),
+    }
+    st.session_state["pages"] = pages
+    page = st.navigation(list(pages.values()))
+    _remembered(now)
+    sidebar(now)
+    page.run()
+
+
+def _state() -> State:
+    """This tab's state; the service's address comes from the command line that started Streamlit."""
+    if "state" not in st.session_state:
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--service", default="http://127.0.0.1:8000")
+        st.session_state["state"] = State(Client(parser.parse_known_args(sys.argv[1:])[0].service))
+    found = st.session_state["state"]
+    assert isinstance(found, State)
+    return found
+
+
+def _remembered(now: State) -> None:
+    """The conversation stays in the page's address, so that it is there again after the page is loaded anew."""
+    if not now.looked:
+        now.looked = True
+        asked_for = st.query_params.get("conversation", "")
+        if asked_for:
+            try:
+                resume(now, asked_for)
+            except RefusedError:
+                now.start()  # deleted meanwhile, or another user's
+    if now.conversation:
+        st.query_params["conversation"] = now.conversation
+    else:
+        st.query_params.clear()
+
+
+def _nothing() -> None:
+    """The page behind the sign-in form."""
+
+
+main()

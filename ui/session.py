@@ -1,0 +1,98 @@
+"""What one browser tab holds: who is signed in, the conversation on the screen, and the passage that stands open."""
+
+from __future__ import annotations
+
+import itertools
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import streamlit as st
+
+from ckllm.client import Client
+from ckllm.contracts import Answer
+from ui.pending import Pending
+from ui.place import Place
+
+T = TypeVar("T")
+ROUTED = "ckllm"
+"""The model's name for "choose the expert by the question"."""
+STOPPED = "Stopped before the answer was checked."
+_KEPT = 32
+"""Texts and page images that a tab remembers."""
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Turn:
+    """A question with whatever came of it: an answer, a failure, or nothing yet."""
+
+    question: str
+    model: str = ROUTED
+    answer: Answer | None = None
+    pending: Pending | None = None
+    trouble: str = ""
+    """Why there is no answer, in words."""
+    rating: int = 0
+    stored: bool = False
+    """The service has it in the conversation."""
+    key: str = field(default_factory=lambda: f"t{next(_numbers)}")
+
+    def settle(self) -> None:
+        """Take over what the thread has brought, once it is finished."""
+        if self.pending is None or not self.pending.finished:
+            return
+        done, self.pending = self.pending, None
+        self.answer, self.stored = done.answer, done.answer is not None
+        if done.answer is None:
+            self.trouble = str(done.error) if done.error is not None else STOPPED
+
+
+@dataclass
+class State:
+    """Lives in `st.session_state`, in the memory of this process; nothing of it is written anywhere."""
+
+    client: Client
+    key: str = ""
+    signed_in: bool = False
+    collection: str = "main"
+    conversation: str = ""
+    """Id at the service; "" before the first question."""
+    looked: bool = False
+    """Whether the page's address has been looked at for a conversation."""
+    turns: list[Turn] = field(default_factory=list)
+    opened: Place | None = None
+    away: bool = False
+    """The service did not answer in this run of the page, and that has been said."""
+    remembered: OrderedDict[tuple[str, ...], Any] = field(default_factory=OrderedDict)
+
+    def start(self) -> None:
+        """An empty conversation."""
+        for turn in self.turns:
+            if turn.pending is not None:
+                turn.pending.stop()
+        self.turns, self.conversation, self.opened = [], "", None
+
+    def forget(self) -> None:
+        """Everything that belongs to whoever was signed in."""
+        self.start()
+        self.remembered.clear()
+        self.key, self.signed_in, self.collection = "", False, "main"
+        self.client = Client(self.client.base_url)
+
+    def once(self, what: tuple[str, ...], make: Callable[[], T]) -> T:
+        """What `make` gives, made only the first time; the longest unused are forgotten."""
+        if what not in self.remembered:
+            self.remembered[what] = make()
+            while len(self.remembered) > _KEPT:
+                self.remembered.popitem(last=False)
+        self.remembered.move_to_end(what)
+        found: T = self.remembered[what]
+        return found
+
+
+def state() -> State:
+    found = st.session_state["state"]
+    assert isinstance(found, State)
+    return found

@@ -1,0 +1,49 @@
+"""Signing in with an API key. The key stays in this process's memory, for as long as the tab is open."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ckllm.client import Client, RefusedError
+from ui.connection import guarded
+from ui.markup import plain
+from ui.session import State
+
+_REFUSED = (401, 403)
+
+
+def admitted(now: State) -> bool:
+    """Whether the page may be shown; asks for a key where the service wants one."""
+    if now.signed_in:
+        return True
+    with guarded(now):
+        if _opens(now.client):
+            now.signed_in = True
+            return True
+        _form(now)
+    return False
+
+
+def _opens(client: Client) -> bool:
+    try:
+        client.models()
+    except RefusedError as error:
+        if error.status in _REFUSED:
+            return False
+        raise
+    return True
+
+
+def _form(now: State) -> None:
+    with st.container(key="signin", width=420), st.form("sign-in", border=False):
+        st.html('<h1 class="ck-hello">Sign in</h1>')
+        st.html('<p class="ck-lead">This service asks for an API key. It is kept in this tab only.</p>')
+        key = st.text_input("API key", type="password", autocomplete="current-password", key="api-key")
+        if not st.form_submit_button("Sign in", type="primary"):
+            return
+        client = Client(now.client.base_url, key.strip() or None)
+        if not key.strip() or not _opens(client):
+            st.error(plain("This key opens nothing: check it, or have another one made with `ckllm keys create`."))
+            return
+        now.client, now.key, now.signed_in = client, key.strip(), True
+        st.rerun()
