@@ -13,6 +13,9 @@ from ckllm.experts.routers.measures import softmax
 FALSE_ABSTENTION = 0.03
 """The share of questions for a known expert that may go to base: what abstention costs."""
 
+HIGHEST = 0.9
+"""No threshold lies above it: held-out questions that are all told apart with certainty say nothing about less plain ones."""
+
 
 def fit_temperature(logits: NDArray[np.float64], classes: NDArray[np.int64]) -> float:
     """The divisor of the logits that makes held-out classes likeliest (Guo et al. 2017), between 0.05 and 20."""
@@ -36,7 +39,7 @@ def fit_threshold(confidence: NDArray[np.float64], gold: Sequence[str]) -> float
     """
     inside = confidence[[label != BASE for label in gold]]
     threshold = float(np.quantile(inside, FALSE_ABSTENTION)) if len(inside) else 0.0
-    return threshold if BASE in gold else min(threshold, 0.5)
+    return min(threshold, HIGHEST if BASE in gold else 0.5)
 
 
 def decide(confidence: NDArray[np.float64], said: Sequence[str], threshold: float) -> list[str]:
