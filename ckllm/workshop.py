@@ -18,7 +18,7 @@ from ckllm.experts.table import open_registry, router_folder
 from ckllm.experts.training.rows import read_rows, split_by_source
 
 if TYPE_CHECKING:
-    from ckllm.config import Settings
+    from ckllm.config import LlmSettings, Settings
     from ckllm.experts.bundle import Bundle
     from ckllm.experts.card import Card
     from ckllm.experts.evaluation import Task
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ckllm.experts.training.loop import Progress
     from ckllm.experts.training.order import Plan
     from ckllm.experts.training.rows import Row
+    from ckllm.llm.base import BaseLLM
 
 ANSWER_TOKENS = 48
 """The most new tokens of an answer that is scored."""
@@ -136,6 +137,37 @@ def _scored(base: Path, adapter: Path, held_out: Sequence[Row], card: Card) -> d
     return report | {"loss_rows": card.scores["rows"]}
 
 
+def open_expert(settings: Settings, expert: str) -> BaseLLM:
+    """A language model that is an expert, a mixture of experts or `base`, in every call. UsageError for an unknown name.
+
+    Adapters are applied by transformers: the fast engine gives no likelihoods with them.
+    """
+    from ckllm.experts.base import BASE
+    from ckllm.experts.mixing import named
+    from ckllm.experts.registry import adapter_weights
+    from ckllm.llm.table import choose_engine, open_llm
+
+    if expert == BASE:
+        return open_llm(settings.llm, settings.models_folder)
+    registry = open_registry(settings)
+    weights = named(expert)
+    cards = [registry.get(name).card for name in weights]
+    if len(cards) == 1 and not cards[0].is_adapter:
+        return open_llm(_own_model(settings, cards[0]), settings.models_folder)
+    fast = choose_engine(settings.llm)[0] == "openvino"
+    chosen = settings.llm.model_copy(update={"engine": "transformers"}) if fast else settings.llm
+    adapters = adapter_weights(weights, registry)
+    llm = open_llm(chosen, settings.models_folder)
+    llm.adapters = adapters
+    return llm
+
+
+def _own_model(settings: Settings, card: Card) -> LlmSettings:
+    """The settings of an expert that is a model of its own."""
+    own = {"model": card.model, "profile": card.profile, "quantisation": card.quantisation}
+    return settings.llm.model_copy(update=own)
+
+
 def evaluate_expert(settings: Settings, name: str, tasks: Sequence[Task], progress: Callable[[int], None]) -> dict[str, Any]:
     """An expert and the base model on the same rows; see `ckllm.experts.evaluation.compare`. The engine is the settings'."""
     from ckllm.experts.evaluation import compare, evaluate
@@ -151,8 +183,7 @@ def evaluate_expert(settings: Settings, name: str, tasks: Sequence[Task], progre
         if not whole:
             found = evaluate(llm, tasks, adapters, ANSWER_TOKENS, lambda done: progress(len(tasks) + done))
     if whole:
-        own = settings.llm.model_copy(update={"model": expert.card.model, "profile": expert.card.profile})
-        with open_llm(own, settings.models_folder) as llm:
+        with open_llm(_own_model(settings, expert.card), settings.models_folder) as llm:
             found = evaluate(llm, tasks, {}, ANSWER_TOKENS, lambda done: progress(len(tasks) + done))
     return {"expert_name": name, "base_model": settings.llm.model} | compare(tasks, found, base)
 

@@ -20,7 +20,7 @@ Name = Annotated[str, typer.Argument(help="The expert.", metavar="NAME")]
 
 @app.command("list")
 def list_experts(context: typer.Context, as_json: Json = False) -> None:
-    """The experts that can answer, those that ship with ckllm, are installed, or stand in the settings.
+    """The experts that ship with ckllm, are installed, or stand in the settings; `serves`: on top of the model that is set.
 
     Example: ckllm experts list
     """
@@ -28,11 +28,13 @@ def list_experts(context: typer.Context, as_json: Json = False) -> None:
 
     settings = session(context).settings()
     model = settings.llm.model
-    rows = [_base_row(model), *(_row(one, model) for one in open_registry(settings))]
+    registry = open_registry(settings)
+    serving = registry.serving(model)
+    rows = [_base_row(model), *(_row(one, model) | {"serves": one.name in serving} for one in registry)]
     if as_json:
         output.print_json(rows)
     else:
-        columns = ("name", "origin", "model", "licence", "gain", "description")
+        columns = ("name", "origin", "serves", "model", "licence", "gain", "description")
         output.print_table(columns, ([row[column] for column in columns] for row in rows), empty="No experts.")
 
 
@@ -156,7 +158,7 @@ def _print_bundle(made: Any, done: str, as_json: bool) -> None:
 def _base_row(model: str) -> dict[str, Any]:
     from ckllm.experts.base import BASE
 
-    fixed = {"origin": "model", "licence": "", "gain": None}
+    fixed = {"origin": "model", "licence": "", "gain": None, "serves": True}
     return {"name": BASE, "description": "the base model, as it is", "model": model} | fixed
 
 

@@ -80,7 +80,7 @@ def batch(
 def benchmark(
     context: typer.Context,
     files: Annotated[list[Path], typer.Argument(help="Multiple-choice or QA tasks.", metavar="TASK.jsonl…")],
-    expert: Annotated[str, typer.Option(help="Whose score: base.")] = "base",
+    expert: Annotated[str, typer.Option(help="Whose score: base, or names of experts.")] = "base",
     as_json: Json = False,
 ) -> None:
     """Scores of an expert on local tasks: multiple choice by likelihood, QA by exact match and F1, per language.
@@ -88,11 +88,9 @@ def benchmark(
     Example: ckllm benchmark exam.jsonl
     """
     from ckllm.evaluation.benchmark import run_benchmark
-    from ckllm.experts.base import BASE
+    from ckllm.workshop import open_expert
 
-    if expert != BASE:
-        raise UsageError(f"there is no expert {expert!r}: `ckllm experts list` shows those there are")
-    with _model(session(context)) as llm, _counting("tasks") as progress:
+    with open_expert(session(context).settings(), expert) as llm, _counting("tasks") as progress:
         report = run_benchmark(llm, files, progress)
     if as_json:
         output.print_json(report.as_json())

@@ -43,7 +43,7 @@ def _of_version(kb: KnowledgeBase, version: Any) -> Iterator[dict[str, Any]]:
             start = chunk.start + at
             yield {
                 "id": digest(version.document_id, str(start), size=8),
-                "question": f"Complete the sentence: {question}",
+                "question": f"Complete the sentence: {question}" if version.lang in ("", "en") else question,
                 "lang": version.lang,
                 "answers": [answer],
                 "answerable": True,

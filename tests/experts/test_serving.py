@@ -21,6 +21,7 @@ from ckllm.knowledge_base import KnowledgeBase
 from ckllm.llm.base import GenerationRequest
 from ckllm.llm.transformers import TransformersLLM
 from ckllm.store.memory import MemoryStore
+from ckllm.workshop import open_expert
 from tests.experts.models import random_adapter, whole_model
 from tests.knowledge import add
 
@@ -138,6 +139,21 @@ def test_requests_at_the_same_time_do_not_see_each_other(folders: dict[str, Path
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda n: llm.run(list(ASKED), adapters=mixtures[n % 4], max_tokens=12), range(40)))
     assert found == [expected[n % 4] for n in range(40)]
+
+
+def test_an_expert_can_be_opened_as_a_model(kb: KnowledgeBase, llm: TransformersLLM, folders: dict[str, Path]) -> None:
+    """What `benchmark --expert` scores: likelihoods and answers are the expert's."""
+    before = llm.loglikelihood("The tide", [" rises", " falls"])
+    for expert, weights in (("a", {"a": 1.0}), ("a:3,b:1", {"a": 0.75, "b": 0.25})):
+        adapters = {str(folders[name]): weight for name, weight in weights.items()}
+        with open_expert(kb.settings, expert) as opened:
+            found = opened.loglikelihood("The tide", [" rises", " falls"])
+            assert opened.run(list(ASKED), max_tokens=6) == llm.run(list(ASKED), adapters=adapters)
+        assert found[0].logprob != pytest.approx(before[0].logprob, abs=1e-3)
+    with open_expert(kb.settings, "base") as opened:
+        assert opened.loglikelihood("The tide", [" rises"])[0].logprob == pytest.approx(before[0].logprob, abs=1e-4)
+    with pytest.raises(UsageError, match="nobody"):
+        open_expert(kb.settings, "nobody")
 
 
 def test_the_registry_of_the_settings_is_what_serves(kb: KnowledgeBase, folders: dict[str, Path]) -> None:
