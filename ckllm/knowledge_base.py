@@ -1,6 +1,6 @@
 """Start here: the plot of the read path.
 
-`stream` names every stage in order: rewrite → retrieve → rerank → evidence → route → prompt → generate → check → compose. Each
+`stream` names every stage in order: rewrite → route → retrieve → rerank → evidence → prompt → generate → check → compose. Each
 stage is a call; how it works is in its own module. `ask` drains the stream. Where the draft does not hold, the ladder goes
 down: supported sentences → exact quotes of the best evidence → an honest refusal.
 """
@@ -80,13 +80,14 @@ class KnowledgeBase:
     def _answer(self, asked: Asked, clock: Stopwatch) -> Generator[Event, None, None]:
         with clock.stage("rewrite_s"):
             query = self._parts.rewrite(asked.question, asked.history)
+        with clock.stage("route_s"):
+            route = self._parts.router().route([RouteRequest(asked.question, asked.history, asked.expert, asked.top_experts)])[0]
+        self._parts.warm(route.weights)
         found = self._find([query], asked.user, asked.where, clock)[0]
         answering = self._parts.answering()
         with clock.stage("rerank_s"):
             evidence = answering.offered(found, asked.k or self.settings.retrieval.evidence)
             doubt = answering.doubt(found, evidence)
-        with clock.stage("route_s"):
-            route = self._parts.router().route([RouteRequest(asked.question, asked.history, asked.expert, asked.top_experts)])[0]
         if doubt:
             yield from (Retrieved(evidence), Routed(route), Done(refusal(asked, Draft(route, evidence), doubt, clock.timings())))
             return

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
@@ -15,7 +16,7 @@ import regex
 from ckllm.answering import Answering
 from ckllm.contracts import Access, Message
 from ckllm.embedding.base import Embedder
-from ckllm.errors import StoreError, UsageError
+from ckllm.errors import CkllmError, StoreError, UsageError
 from ckllm.experts.base import Router
 from ckllm.llm.base import BaseLLM
 from ckllm.retrieval.rerank import Reranker
@@ -88,8 +89,24 @@ class Parts:
     """A caller's condition, checked and translated for the store."""
     access: Callable[[str], Access]
     """What a user of that name may see."""
+    warming: dict[frozenset[tuple[str, float]], threading.Thread] = field(default_factory=dict)
+    """Mixtures of experts that the language model was prepared for, by threads that may still be at it."""
+
+    def warm(self, weights: Mapping[str, float]) -> None:
+        """Begin to load the language model with a route's adapters; who asks it waits for it, and gets its error."""
+        kind = frozenset(weights.items())
+        if kind not in self.warming:
+            self.warming[kind] = threading.Thread(target=self._prepare, args=(weights,), name="warming", daemon=True)
+            self.warming[kind].start()
+
+    def _prepare(self, weights: Mapping[str, float]) -> None:
+        with contextlib.suppress(CkllmError):  # raised again where the answer is generated
+            self.llm().prepare(self.adapters(weights))
 
     def close(self) -> None:
+        for thread in list(self.warming.values()):
+            thread.join()
+        self.warming.clear()
         for lazy in (self.answering, self.reranker, self.retriever, self.embedder):
             lazy.taken()
         for model in self.llm.taken():

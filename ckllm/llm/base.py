@@ -114,6 +114,9 @@ class BaseLLM(Stateful, Parameterised, ABC):
         """(index, result) of each request as it finishes; engines that truly batch do it here."""
         return each_alone(self._threads(), self.generate_stream, requests)
 
+    def prepare(self, adapters: Mapping[str, float]) -> None:
+        """Load what requests with these adapters need, so that the first of them does not wait for it."""
+
     def _close(self) -> None:
         """Free the model."""
 

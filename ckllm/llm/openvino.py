@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,10 @@ class OpenVinoLLM(LocalLLM):
     def active(self) -> int:
         """Generations under way."""
         return self._mixtures.active
+
+    def prepare(self, adapters: Mapping[str, float]) -> None:
+        with self._mixtures.lent(adapters):
+            pass
 
     def _open(self, adapters: Any) -> ContinuousBatch:
         import openvino_genai
