@@ -98,6 +98,10 @@ def run(
         )
     else:
         _print(report, changed, saved)
+    if unplaced := sum(row.unplaced for row in report.rows):
+        typer.echo(
+            f"ckllm: {unplaced} evidence items are not in the documents and count as not found: check doc, start, end", err=True
+        )
     for one in complaints:
         typer.echo(f"ckllm: {one}", err=True)
     if len(report.rows) < len(questions.questions):

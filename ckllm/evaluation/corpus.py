@@ -22,6 +22,7 @@ _UNFIT = re.compile(r"[^\w .,()'-]+")
 SHARED = ("models", "experts", "router")
 """What a home of its own takes from the user's."""
 BETWEEN = "\n\n"
+LIVE = "LIVE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ class EvidenceMap:
         self._kb, self._places = kb, places
         self._texts: dict[str, str] = {}
         self._documents: dict[str, str] = {}
-        for row in kb.documents():
+        for row in kb.documents(state=LIVE):
             for name in (row.id, row.source, Path(row.source).name, row.title):
                 self._documents.setdefault(name, row.id)
 

@@ -102,7 +102,7 @@ def _row(kb: KnowledgeBase, question: EvalQuestion, evidence: EvidenceMap, askin
         began = time.perf_counter()
         hits = kb.search(question.question, k=scoring.DEPTH) if items or asking.search_only else []
         took = {"search_s": round(time.perf_counter() - began, 4)} if hits else {}
-        scores = scoring.retrieval_scores(question, items, hits)
+        scores = scoring.retrieval_scores(question, items, hits, unplaced)
         if asking.search_only:
             return Row(**known, scores=scores, timings=took, unplaced=unplaced)
         answer = kb.ask(question.question, **asking.options)

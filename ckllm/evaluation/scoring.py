@@ -23,14 +23,17 @@ _SEPARATOR = regex.compile(r"(?<=\d)[,٬](?=\d{3}(?!\d))")
 _NAME = regex.compile(r"\p{Lu}[\p{L}\p{M}]+")
 
 
-def retrieval_scores(question: EvalQuestion, items: Sequence[Item], hits: Sequence[Hit]) -> dict[str, float]:
-    """Recall at 1, 5 and 10, nDCG at 10 and reciprocal rank; {} for a question without evidence."""
-    if not items or question.mode == "none":
+def retrieval_scores(question: EvalQuestion, items: Sequence[Item], hits: Sequence[Hit], unplaced: int = 0) -> dict[str, float]:
+    """Recall at 1, 5 and 10, nDCG at 10 and reciprocal rank; {} for a question without evidence.
+
+    `unplaced` items, whose document was rejected or is not there, were not found.
+    """
+    if (not items and not unplaced) or question.mode == "none":
         return {}
     held = held_by(items, hits[:DEPTH])
-    grades = [item.grade for item in items]
+    grades = [item.grade for item in items] + [1.0] * unplaced
     mode = question.mode
-    return {f"recall@{k}": metrics.recall_at(held, len(items), k, mode) for k in (1, 5, DEPTH)} | {
+    return {f"recall@{k}": metrics.recall_at(held, len(grades), k, mode) for k in (1, 5, DEPTH)} | {
         f"ndcg@{DEPTH}": metrics.ndcg_at(held, grades, DEPTH, mode),
         "mrr": metrics.reciprocal_rank(held),
     }
@@ -69,6 +72,8 @@ def answer_scores(question: EvalQuestion, items: Sequence[Item], answer: Answer)
             scores["f1_answered"] = scores["f1"]
     if question.answerable is not False and items:
         scores |= _citation_scores(items, answer)
+    elif question.answerable is not False and question.evidence:
+        scores["citation_recall"] = 0.0
     if not answer.refused:
         scores |= _support_scores(answer)
     return scores

@@ -119,6 +119,10 @@ def test_a_users_own_questions(run: Run, notes: Path, tmp_path: Path) -> None:
     assert done.json["metrics"]["recall@5"] == 1.0
     assert done.json["counts"]["decision"] == 2
     assert run("eval", tmp_path / "mine.jsonl", "--collection", "nowhere").code == 2
+    rows[0]["evidence"] = [{"doc": "bridge.md", "text": "1832"}]
+    lost = run("eval", lines(tmp_path / "mine.jsonl", rows), "--json")
+    assert lost.json["metrics"]["recall@10"] == lost.json["metrics"]["citation_recall"] == 0
+    assert "1 evidence items are not in the documents" in lost.err
 
 
 def test_a_fall_is_found_and_a_bar_holds(run: Run, folder: Path, tmp_path: Path) -> None:
