@@ -146,8 +146,11 @@ def _catalogue(settings: Settings) -> Finding:
 
 
 def _store(settings: Settings) -> Finding:
+    from ckllm.presence import store_socket
     from ckllm.store.milvus import MilvusStore
 
+    if store_socket(settings):
+        return Finding("vector store", "ok", f"{settings.store_uri} is open in the running service")
     uri = settings.store_uri
     if "://" not in uri and not Path(uri).exists():
         return Finding("vector store", "ok", "not made yet: the first `ckllm ingest` makes it")

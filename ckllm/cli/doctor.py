@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Annotated
 
 import typer
 
@@ -12,7 +13,11 @@ from ckllm.cli.session import Json, session
 SIGNS = {"ok": "[green]ok[/]  ", "warn": "[yellow]warn[/]", "fail": "[red]fail[/]"}
 
 
-def doctor(context: typer.Context, as_json: Json = False) -> None:
+def doctor(
+    context: typer.Context,
+    service: Annotated[bool, typer.Option("--service", help="Look at the running service instead.")] = False,
+    as_json: Json = False,
+) -> None:
     """Look at the installation: versions, models, engine, store, disk; each line ok, warn or fail with the mend.
 
     Example: ckllm doctor
@@ -20,11 +25,12 @@ def doctor(context: typer.Context, as_json: Json = False) -> None:
     from rich.markup import escape
 
     from ckllm.doctor import examine
+    from ckllm.service.checkup import examine_service
 
     settings = session(context).settings()
     out = output.console()
     findings = []
-    for finding in examine(settings):
+    for finding in (examine_service if service else examine)(settings):
         findings.append(finding)
         if not as_json:
             mend = f" → {escape(finding.mend)}" if finding.mend else ""
