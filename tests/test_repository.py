@@ -219,7 +219,7 @@ def compose() -> dict[str, Any]:
 
 def test_compose_services_are_pinned_limited_checked_and_local() -> None:
     loaded = compose()
-    assert set(loaded["services"]) == {"etcd", "minio", "milvus", "postgres"}
+    assert set(loaded["services"]) == {"etcd", "minio", "milvus", "postgres", "service", "ui"}
     for name, service in loaded["services"].items():
         tag = service["image"].rpartition(":")[2]
         assert any(character.isdigit() for character in tag), f"{name}: {service['image']} is not pinned"
