@@ -27,7 +27,7 @@ from ckllm.contracts import (
     Verified,
 )
 from ckllm.errors import UnknownDocumentError, UpstreamError, UsageError
-from ckllm.service.nouns import CollectionSummary, Conversation, ConversationTurn, ExpertSummary, Job, JobState
+from ckllm.service.nouns import CollectionSummary, Conversation, ConversationTurn, ExpertSummary, Job, JobState, Me
 
 Upload = Path | tuple[str, bytes]
 """A file, or a name with bytes."""
@@ -97,6 +97,20 @@ class Client:
     def ready(self) -> bool:
         """Whether the models are loaded; UnavailableError where nothing answers."""
         return self._send("GET", "/ready", accepted=(503,)).status_code == 200
+
+    def me(self) -> Me:
+        """Who the service takes the caller for."""
+        row = self._get("/v1/me")
+        return Me(row["user"], tuple(row["groups"]), tuple(row["rights"]))
+
+    def metrics(self) -> str:
+        """What Prometheus reads; for administrators."""
+        return self._send("GET", "/metrics").text
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """Saved reports of `ckllm eval`, without their rows, the newest first; for administrators."""
+        found: list[dict[str, Any]] = self._get("/v1/evaluations")["evaluations"]
+        return found
 
     # -- search and answers
 
@@ -224,6 +238,11 @@ class Client:
         """`rating`: 1 good, -1 bad, 0 neither; the id of what was stored."""
         body = {"answer": answer.as_json(), "rating": rating, "comment": comment, "correction": correction}
         return str(self._post("/v1/feedback", body)["id"])
+
+    def feedback_given(self) -> list[dict[str, Any]]:
+        """What users thought of answers, the oldest first; for administrators."""
+        lines = self._send("GET", "/v1/feedback/export").text.split("\n")
+        return [json.loads(line) for line in lines if line.strip()]
 
     # -- inside
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from ckllm.client import Client, RefusedError
-from ui import chat, components
+from ui import chat, components, documents, experts, quality
 from ui.session import State
 from ui.sidebar import sidebar
 from ui.signin import admitted
@@ -29,6 +29,9 @@ def main() -> None:
         return
     pages = {
         "chat": st.Page(chat.view, title="Chat", icon=":material/forum:", default=True),
+        "documents": st.Page(documents.view, title="Documents", icon=":material/folder_open:", url_path="documents"),
+        "experts": st.Page(experts.view, title="Experts", icon=":material/school:", url_path="experts"),
+        "quality": st.Page(quality.view, title="Quality", icon=":material/verified:", url_path="quality"),
     }
     st.session_state["pages"] = pages
     page = st.navigation(list(pages.values()))

@@ -23,7 +23,7 @@ def view() -> None:
     now = state()
     for turn in now.turns:
         turn.settle()
-    asked = st.chat_input("Ask a question about your documents", max_chars=8000, key="question")
+    asked = st.chat_input("Ask a question", max_chars=8000, key="question")
     if asked and asked.strip():
         ask(now, asked.strip())
     if now.opened is None:
@@ -32,9 +32,13 @@ def view() -> None:
         return
     left, right = st.columns([11, 10], gap="large")
     with right, guarded(now):
-        sources.panel(now, now.opened)
+        sources.panel(now, now.opened, partial(_show, now))
     with left, guarded(now):
         _conversation(now)
+
+
+def _show(now: State, place: Place | None) -> None:
+    now.opened = place
 
 
 def _conversation(now: State) -> None:
@@ -84,17 +88,7 @@ def _answered(now: State, turn: Turn, answer: Answer) -> None:
 
 
 def _open(now: State, turn: Turn, answer: Answer, number: int) -> None:
-    """Open a source, or close it where it stands open."""
-    if now.opened is not None and (now.opened.turn, now.opened.marker) == (turn.key, number):
-        now.opened = None
-        return
-    for citation in answer.citations:
-        if citation.marker == number:
-            now.opened = Place.of_citation(citation, turn.key)
-            return
-    for entry in answer.evidence:
-        if entry.marker == number:
-            now.opened = Place.of_evidence(entry, turn.key)
+    now.opened = Place.among(answer, number, turn.key, now.opened)
 
 
 def _actions(now: State, turn: Turn) -> None:

@@ -44,3 +44,13 @@ def seconds(value: float) -> str:
     if value < 0.95:
         return f"{value * 1000:.0f} ms"
     return f"{value:.1f} s" if value < 59.5 else f"{value / 60:.0f} min"
+
+
+def bar(name: str, share: float, told: str, *, chosen: bool = False) -> str:
+    """A labelled bar of HTML; `share` of its full length."""
+    width = max(0.0, min(1.0, share)) * 100
+    return (
+        f'<div class="ck-bar{" chosen" if chosen else ""}"><span class="ck-bar-name" dir="auto">{escaped(name)}</span>'
+        f'<span class="ck-bar-track"><span class="ck-bar-fill" style="width:{width:.1f}%"></span></span>'
+        f'<span class="ck-bar-told">{escaped(told)}</span></div>'
+    )

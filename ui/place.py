@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ckllm.contracts import Box, Citation, Evidence
+from ckllm.contracts import Answer, Box, Citation, Evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +35,13 @@ class Place:
     def of_evidence(cls, entry: Evidence, turn: str) -> Place:
         hit = entry.hit
         return cls(hit.document_id, hit.title, hit.source, hit.section, hit.page, hit.start, hit.end, (), turn, entry.marker)
+
+    @classmethod
+    def among(cls, answer: Answer, number: int, turn: str, opened: Place | None) -> Place | None:
+        """What a click on a number opens; None where that stands open already, so that a second click closes it."""
+        if opened is not None and (opened.turn, opened.marker) == (turn, number):
+            return None
+        for citation in answer.citations:
+            if citation.marker == number:
+                return cls.of_citation(citation, turn)
+        return next((cls.of_evidence(entry, turn) for entry in answer.evidence if entry.marker == number), opened)

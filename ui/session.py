@@ -12,6 +12,7 @@ import streamlit as st
 
 from ckllm.client import Client
 from ckllm.contracts import Answer
+from ckllm.service.nouns import Me
 from ui.pending import Pending
 from ui.place import Place
 
@@ -19,6 +20,8 @@ T = TypeVar("T")
 ROUTED = "ckllm"
 """The model's name for "choose the expert by the question"."""
 STOPPED = "Stopped before the answer was checked."
+NOBODY = Me("", (), ())
+"""Before anybody has been let in."""
 _KEPT = 32
 """Texts and page images that a tab remembers."""
 _numbers = itertools.count(1)
@@ -55,7 +58,7 @@ class State:
 
     client: Client
     key: str = ""
-    signed_in: bool = False
+    me: Me = NOBODY
     collection: str = "main"
     conversation: str = ""
     """Id at the service; "" before the first question."""
@@ -63,9 +66,25 @@ class State:
     """Whether the page's address has been looked at for a conversation."""
     turns: list[Turn] = field(default_factory=list)
     opened: Place | None = None
+    """Beside the conversation."""
+    previewed: Place | None = None
+    """Beside the list of documents."""
+    trial: list[Turn] = field(default_factory=list)
+    """One question to two experts."""
+    compared: Place | None = None
+    """Beside those two answers."""
+    adding: bool = False
+    uploads: int = 0
+    """Counts the uploads: a new number gives empty fields."""
+    put_away: set[str] = field(default_factory=set)
+    """Finished jobs that need not be shown any more."""
     away: bool = False
     """The service did not answer in this run of the page, and that has been said."""
     remembered: OrderedDict[tuple[str, ...], Any] = field(default_factory=OrderedDict)
+
+    @property
+    def signed_in(self) -> bool:
+        return self.me is not NOBODY
 
     def start(self) -> None:
         """An empty conversation."""
@@ -78,7 +97,8 @@ class State:
         """Everything that belongs to whoever was signed in."""
         self.start()
         self.remembered.clear()
-        self.key, self.signed_in, self.collection = "", False, "main"
+        self.key, self.me, self.collection, self.previewed = "", NOBODY, "main", None
+        self.trial, self.compared = [], None
         self.client = Client(self.client.base_url)
 
     def once(self, what: tuple[str, ...], make: Callable[[], T]) -> T:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from ckllm.service.nouns import Conversation
 from ui.connection import guarded
-from ui.markup import plain, shortened
+from ui.markup import escaped, plain, shortened
 from ui.session import State
 from ui.talk import resume
 
@@ -24,7 +24,14 @@ def sidebar(now: State) -> None:
             for one in now.client.conversations()[:_SHOWN]:
                 _conversation(now, one)
         if now.key:
-            st.button("Sign out", icon=":material/logout:", key="sign-out", type="tertiary", on_click=now.forget)
+            _who(now)
+
+
+def _who(now: State) -> None:
+    groups = f" · {', '.join(now.me.groups)}" if now.me.groups else ""
+    with st.container(horizontal=True, vertical_alignment="center", key="who"):
+        st.html(f'<div class="ck-faint" dir="auto">{escaped(now.me.user)}{escaped(groups)}</div>', width="stretch")
+        st.button("Sign out", icon=":material/logout:", key="sign-out", type="tertiary", on_click=now.forget)
 
 
 def _conversation(now: State, one: Conversation) -> None:
@@ -57,7 +64,7 @@ def _collection(now: State) -> None:
         names.insert(0, now.collection)
     if len(names) < 2:
         return
-    chosen = st.selectbox("Collection", names, index=names.index(now.collection), format_func=plain)
+    chosen = st.selectbox("Collection", names, index=names.index(now.collection))
     if chosen and chosen != now.collection:
         now.start()
         now.collection = chosen

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from ckllm.client import Client, RefusedError
+from ckllm.service.nouns import Me
 from ui.connection import guarded
 from ui.markup import plain
 from ui.session import State
@@ -17,21 +18,22 @@ def admitted(now: State) -> bool:
     if now.signed_in:
         return True
     with guarded(now):
-        if _opens(now.client):
-            now.signed_in = True
+        me = _opened(now.client)
+        if me is not None:
+            now.me = me
             return True
         _form(now)
     return False
 
 
-def _opens(client: Client) -> bool:
+def _opened(client: Client) -> Me | None:
+    """Who is let in; None for nobody."""
     try:
-        client.models()
+        return client.me()
     except RefusedError as error:
         if error.status in _REFUSED:
-            return False
+            return None
         raise
-    return True
 
 
 def _form(now: State) -> None:
@@ -42,8 +44,9 @@ def _form(now: State) -> None:
         if not st.form_submit_button("Sign in", type="primary"):
             return
         client = Client(now.client.base_url, key.strip() or None)
-        if not key.strip() or not _opens(client):
+        me = _opened(client) if key.strip() else None
+        if me is None:
             st.error(plain("This key opens nothing: check it, or have another one made with `ckllm keys create`."))
             return
-        now.client, now.key, now.signed_in = client, key.strip(), True
+        now.client, now.key, now.me = client, key.strip(), me
         st.rerun()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -22,21 +23,24 @@ _SCALE = 2.0
 _NO_PICTURE = (404, 422)
 
 
-def panel(now: State, place: Place) -> None:
-    """The document beside the answer. UnavailableError and RefusedError pass through."""
+def panel(now: State, place: Place, go: Callable[[Place | None], None]) -> None:
+    """The document beside the answer; `go` is called with another place to show, or None to close.
+
+    UnavailableError and RefusedError pass through.
+    """
     with st.container(key="source", gap="small"):
         title = escaped(place.title or name_of(place.source))
         st.html(f'<div class="ck-source-title" dir="auto">{title}</div>')
         try:
             text = now.once(("text", place.document_id), lambda: now.client.document_text(place.document_id))
         except UnknownDocumentError:
-            _head(now, place, pictured=False)
+            _head(place, 0, go)
             st.info("This document is no longer there, or you may no longer see it.", icon=":material/hide_source:")
             return
         span = _span(text.pages, place)
         picture = _picture(now, place, span)
-        view = _head(now, place, pictured=picture is not None)
-        about = {"id": f"{place.document_id}:{place.start}:{place.end}:{view}", "view": view}
+        view = _head(place, len(text.pages) if picture is not None else 0, go)
+        about = {"id": f"{place.document_id}:{place.page}:{place.start}:{place.end}:{view}", "view": view}
         if view == "page" and picture is not None and span is not None:
             image = base64.b64encode(picture).decode()
             label = f"Page {span.page} of {place.title}"
@@ -46,26 +50,30 @@ def panel(now: State, place: Place) -> None:
             components.source({**excerpted, "label": f"Text of {place.title}", **about}, key="source-view")
 
 
-def _head(now: State, place: Place, *, pictured: bool) -> str:
-    """Where the passage stands, how to see it, and the way out: "page" or "text"."""
+def _head(place: Place, pages: int, go: Callable[[Place | None], None]) -> str:
+    """Where the passage stands, how to see it, and the way out: "page" or "text". `pages`: 0 where there are no pictures."""
     shown: str | None = None
     about = " · ".join(part for part in (f"page {place.page}" if place.page else "", place.section) if part)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="source-head"):
-        where = escaped(about or name_of(place.source))
-        st.html(f'<div class="ck-source-where" dir="auto">{where}</div>', width="stretch")
-        if pictured:
-            key = f"view-{place.document_id}"
-            shown = st.segmented_control("Show as", ["Page", "Text"], default="Page", key=key, label_visibility="collapsed")
+        st.html(f'<div class="ck-source-where" dir="auto">{escaped(about or name_of(place.source))}</div>', width="stretch")
+        if pages > 1 and place.page:
+            _turns(place, place.page, pages, go)
+        if pages:
+            given = "Page" if place.boxes or place.start == place.end else "Text"
+            key = f"view-{place.document_id}-{place.start}-{place.end}"
+            shown = st.segmented_control("Show as", ["Page", "Text"], default=given, key=key, label_visibility="collapsed")
         st.button(
-            "",
-            icon=":material/close:",
-            help="Close the source",
-            key="close-source",
-            type="tertiary",
-            on_click=_close,
-            args=(now,),
+            "", icon=":material/close:", help="Close the source", key="close-source", type="tertiary", on_click=go, args=(None,)
         )
-    return "page" if pictured and shown != "Text" else "text"
+    return "page" if shown == "Page" else "text"
+
+
+def _turns(place: Place, page: int, pages: int, go: Callable[[Place | None], None]) -> None:
+    for step, icon, told in ((-1, "chevron_left", "Page before"), (1, "chevron_right", "Next page")):
+        st.button(
+            "", icon=f":material/{icon}:", help=told, key=f"turn{step}", type="tertiary", disabled=not 1 <= page + step <= pages,
+            on_click=go, args=(replace(place, page=page + step),),
+        )  # fmt: skip
 
 
 def excerpt(text: DocumentText, start: int, end: int) -> dict[str, Any]:
@@ -107,7 +115,3 @@ def _picture(now: State, place: Place, span: PageSpan | None) -> bytes | None:
             raise
 
     return now.once(("page", place.document_id, str(span.page)), made)
-
-
-def _close(now: State) -> None:
-    now.opened = None

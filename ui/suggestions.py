@@ -29,7 +29,8 @@ def welcome(now: State, ask: Callable[[str], None]) -> None:
     with st.container(key="welcome", gap="small"):
         if not documents:
             st.html(_HELLO + '<p class="ck-lead">There are no documents here yet. Add some, and ask.</p>')
-            if st.button("Add documents", icon=":material/upload_file:", type="primary"):
+            if now.me.may_write and st.button("Add documents", icon=":material/upload_file:", type="primary"):
+                now.adding = True
                 st.switch_page(st.session_state["pages"]["documents"])
             return
         count = f"{len(documents)} documents" if len(documents) > 1 else "1 document"
@@ -44,12 +45,14 @@ def welcome(now: State, ask: Callable[[str], None]) -> None:
 def suggested(now: State, documents: Sequence[DocumentRow]) -> list[str]:
     """A question about a heading of a few documents, as different ones as there are."""
     found: list[str] = []
-    for row in varied(documents)[:_COUNT]:
+    for row in varied(documents)[: 2 * _COUNT]:
         title = row.title or name_of(row.source)
         hits = now.client.search(title, 8, now.collection, {"document_id": row.id}).hits
         question = about(row, hits)
-        if question not in found:
+        if question and question not in found:
             found.append(question)
+        if len(found) == _COUNT:
+            break
     return found
 
 
@@ -63,9 +66,14 @@ def varied(documents: Sequence[DocumentRow]) -> list[DocumentRow]:
 
 
 def about(row: DocumentRow, hits: Sequence[Hit]) -> str:
-    """A question in the document's language about its first heading below the title; about the title where it has none."""
+    """A question in the document's language about its first heading below the title; about the title where it has none.
+
+    "" where the title is but the file's name.
+    """
     title = row.title or name_of(row.source)
     headings = [part for hit in sorted(hits, key=lambda hit: hit.start) for part in hit.section.split(" › ")[-1:] if part]
     headings = [_NUMBER.sub("", heading) for heading in headings]
     topic = next((heading for heading in headings if heading.casefold() != title.casefold()), title)
+    if topic == name_of(row.source) or topic == name_of(row.source).rpartition(".")[0]:
+        return ""
     return _ABOUT.get(row.lang, _ABOUT["en"]).format(topic=shortened(topic, 70))

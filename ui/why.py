@@ -6,7 +6,7 @@ import streamlit as st
 
 from ckllm.contracts import Answer, Evidence, Route, Timings
 from ui.answers import where
-from ui.markup import escaped, name_of, seconds
+from ui.markup import bar, escaped, name_of, seconds
 
 _STAGES = {
     "rewrite_s": "Rewriting the question", "retrieve_s": "Searching", "rerank_s": "Ranking", "route_s": "Choosing the expert",
@@ -22,22 +22,13 @@ def why(answer: Answer) -> None:
 
 def _route(route: Route) -> str:
     scores = sorted(route.scores.items(), key=lambda row: row[1], reverse=True)
-    bars = "".join(_bar(name, share, f"{share:.0%}", name == route.expert) for name, share in scores[:_BARS])
+    bars = "".join(bar(name, share, f"{share:.0%}", chosen=name == route.expert) for name, share in scores[:_BARS])
     more = f'<p class="ck-faint">{len(scores) - _BARS} more below</p>' if len(scores) > _BARS else ""
     weights = " + ".join(f"{escaped(name)} {share:.0%}" for name, share in route.weights.items())
     mixed = f' <span class="ck-faint">({weights})</span>' if len(route.weights) > 1 else ""
     return (
         f'<section class="ck-why"><h4>Expert</h4><p><strong>{escaped(route.expert)}</strong>{mixed} '
         f'<span class="ck-faint">{escaped(route.reason)}</span></p>{bars}{more}</section>'
-    )
-
-
-def _bar(name: str, share: float, told: str, chosen: bool) -> str:
-    width = max(0.0, min(1.0, share)) * 100
-    return (
-        f'<div class="ck-bar{" chosen" if chosen else ""}"><span class="ck-bar-name" dir="auto">{escaped(name)}</span>'
-        f'<span class="ck-bar-track"><span class="ck-bar-fill" style="width:{width:.1f}%"></span></span>'
-        f'<span class="ck-bar-told">{escaped(told)}</span></div>'
     )
 
 
@@ -64,7 +55,7 @@ def _line(entry: Evidence) -> str:
 def _timings(answer: Answer) -> str:
     spent = [(told, float(getattr(answer.timings, name))) for name, told in _STAGES.items()]
     longest = max((value for _, value in spent), default=0.0) or 1.0
-    bars = "".join(_bar(told, value / longest, seconds(value), False) for told, value in spent if value > 0)
+    bars = "".join(bar(told, value / longest, seconds(value)) for told, value in spent if value > 0)
     tokens = f"{answer.usage.prompt_tokens} tokens read, {answer.usage.completion_tokens} written"
     about = f"{_total(answer.timings)} · {tokens}"
     return f'<section class="ck-why"><h4>Time</h4><p class="ck-faint">{about}</p>{bars}</section>'

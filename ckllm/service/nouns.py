@@ -78,6 +78,24 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
+class Me:
+    """Who the service takes the caller for."""
+
+    user: str
+    """"" for the owner of a service without keys."""
+    groups: tuple[str, ...]
+    rights: tuple[str, ...]
+
+    @property
+    def may_write(self) -> bool:
+        return "write" in self.rights
+
+    @property
+    def may_administer(self) -> bool:
+        return "admin" in self.rights
+
+
+@dataclass(frozen=True, slots=True)
 class CollectionSummary:
     name: str
     documents: int

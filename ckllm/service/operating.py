@@ -6,14 +6,14 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 from starlette.types import Scope
 
 from ckllm import __version__
 from ckllm.service.audit import READING, REFUSED
-from ckllm.service.caller import Caller, administrator
+from ckllm.service.caller import Caller, administrator, caller_of
 from ckllm.service.errors import Json
 from ckllm.service.logs import log
 
@@ -39,6 +39,12 @@ def router(core: Core) -> APIRouter:
     async def metrics(_caller: Annotated[Caller, Depends(administrator)]) -> Response:
         """For Prometheus."""
         return Response(await core.work(core.metrics.text), media_type=CONTENT_TYPE_LATEST)
+
+    @routes.get("/v1/me", response_model=None)
+    async def me(request: Request) -> Response:
+        """Who the service takes the caller for; `user` is empty for the owner of a service without keys."""
+        caller = caller_of(request)
+        return Json({"user": caller.user, "groups": list(caller.access.groups), "rights": list(caller.rights)})
 
     return routes
 

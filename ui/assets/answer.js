@@ -96,7 +96,7 @@ export default function ({ parentElement, data, setTriggerValue }) {
   if (data.refused) {
     const box = make("div", "refusal");
     box.append(make("p", "headline", "Not answered"));
-    const reason = make("p", "reason", data.reason);
+    const reason = make("p", "reason", data.reason.charAt(0).toUpperCase() + data.reason.slice(1));
     reason.dir = "auto";
     box.append(reason);
     if (data.nearest.length) box.append(make("p", "label", "The nearest passages"));

@@ -1,0 +1,86 @@
+"""Documents on their way in: how far each job is, and what was rejected, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from ckllm.service.nouns import Job, JobState
+from ui.connection import guarded
+from ui.markup import escaped, name_of, plain, shortened
+from ui.session import State
+
+_LOOK_S = 1.0
+_SHOWN = 5
+
+
+def shown(now: State) -> None:
+    """The open jobs, looked at again every second, and the latest finished ones until they are put away."""
+    open_ = any(not job.state.final for job in _latest(now))
+    st.fragment(_draw, run_every=_LOOK_S if open_ else None)(now, was_open=open_)
+
+
+def _draw(now: State, *, was_open: bool) -> None:
+    with guarded(now):
+        jobs = _latest(now)
+        if was_open and all(job.state.final for job in jobs):
+            st.rerun()
+        for job in jobs:
+            _job(now, job)
+
+
+def _latest(now: State) -> list[Job]:
+    return [job for job in now.client.jobs() if job.id not in now.put_away][:_SHOWN]
+
+
+def _job(now: State, job: Job) -> None:
+    with st.container(border=True, key=f"job-{job.id}", gap="small"):
+        if not job.state.final:
+            _running(now, job)
+            return
+        rejected = list((job.report or {}).get("rejected", ()))
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.html(f'<div class="ck-job">{_summary(job, len(rejected))}</div>', width="stretch")
+            lacking = bool(rejected) or job.state is not JobState.DONE
+            if lacking and st.button("Retry", icon=":material/refresh:", key=f"retry-{job.id}", type="tertiary"):
+                now.client.retry_job(job.id)
+                now.put_away.add(job.id)
+                st.rerun()
+            if st.button("", icon=":material/close:", help="Put away", key=f"away-{job.id}", type="tertiary"):
+                now.put_away.add(job.id)
+                st.rerun()
+        if job.error:
+            st.html(f'<div class="ck-trouble">{escaped(job.error)}</div>')
+        if rejected:
+            st.html(_rejections(rejected))
+
+
+def _running(now: State, job: Job) -> None:
+    told = f"{job.done} of {max(job.found, len(job.sources))}" if job.state is JobState.RUNNING else "Waiting"
+    current = shortened(name_of(job.current), 60) if job.current else ""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        share = min(1.0, job.done / max(job.found, len(job.sources), 1))
+        st.progress(share, text=plain(f"{told} · {current}" if current else told))
+        if st.button("Stop", icon=":material/stop_circle:", key=f"cancel-{job.id}", type="tertiary"):
+            now.client.cancel_job(job.id)
+
+
+def _summary(job: Job, rejected: int) -> str:
+    names = shortened(", ".join(job.sources[:3]), 80) + (f" and {len(job.sources) - 3} more" if len(job.sources) > 3 else "")
+    if job.state is JobState.CANCELLED:
+        return f"<strong>Stopped</strong> · {escaped(names)}"
+    if job.state is JobState.FAILED:
+        return f"<strong>Failed</strong> · {escaped(names)}"
+    report = job.report or {}
+    counts = ", ".join(f"{report[name]} {name}" for name in ("added", "updated", "unchanged") if report.get(name))
+    parts = [part for part in (counts, f"{rejected} rejected" if rejected else "") if part]
+    return f"<strong>{escaped(', '.join(parts) or 'Nothing to do')}</strong> · {escaped(names)}"
+
+
+def _rejections(rejected: Sequence[dict[str, object]]) -> str:
+    lines = "".join(
+        f'<li><strong dir="auto">{escaped(name_of(str(row.get("name") or row["source"])))}</strong> {escaped(row["reason"])}</li>'
+        for row in rejected
+    )
+    return f'<ul class="ck-rejected">{lines}</ul>'
