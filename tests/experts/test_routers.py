@@ -20,7 +20,6 @@ from ckllm.experts.routers import measures
 from ckllm.experts.routers.base_only import BaseOnlyRouter
 from ckllm.experts.routers.calibration import FALSE_ABSTENTION, decide, fit_temperature, fit_threshold
 from ckllm.experts.routers.centroid import CentroidScorer, RawMeanScorer, k_means
-from ckllm.experts.routers.discriminant import discriminant
 from ckllm.experts.routers.explicit import DefaultRouter, ExplicitRouter
 from ckllm.experts.routers.folder import load_router
 from ckllm.experts.routers.head import HeadScorer
@@ -270,18 +269,3 @@ def test_router_rows_are_read_and_checked(tmp_path: Path) -> None:
     file.write_text('{"prompt": "p"}', encoding="utf-8")
     with pytest.raises(DataError, match=r"rows\.jsonl:1"):
         read_router_rows(file)
-
-
-def test_discriminant_tells_what_the_spread_hides() -> None:
-    """Two classes a little apart along one axis, far spread along the other: the plain middles alone would be no guide."""
-    rng = np.random.default_rng(0)
-    classes = np.arange(200) % 2
-    points = np.stack([rng.normal(size=200) * 3, classes * 1.0 + rng.normal(size=200) * 0.1], axis=1).astype(np.float32)
-    weights, bias = discriminant(points, classes, 2)
-    scores = points @ weights + bias
-    middles = np.stack([points[classes == number].mean(axis=0) for number in (0, 1)])
-    plain = ((points[:, None] - middles) ** 2).sum(axis=2).argmin(axis=1)
-    assert (scores.argmax(axis=1) == classes).mean() > (plain == classes).mean() + 0.1
-    assert np.sqrt(((scores - scores.mean(axis=1, keepdims=True)) ** 2).mean()) == pytest.approx(1, abs=1e-3)
-    same, _ = discriminant(np.ones((4, 3), np.float32), np.array([0, 0, 1, 1]), 2)
-    assert np.isfinite(same).all()

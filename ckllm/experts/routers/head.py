@@ -1,19 +1,17 @@
 """The trained router: a linear softmax classifier on the question's embedding and its n-grams, and the nearest examples.
 
-The classifier is a logistic regression, its weights for the embedding added to those of a discriminant analysis. It finds what
-divides the experts; the neighbours know what it cannot draw a line around.
+The classifier finds what divides the experts; the neighbours know what it cannot draw a line around.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ckllm.embedding.base import Vectors
-from ckllm.experts.routers.discriminant import discriminant
 from ckllm.experts.routers.features import BUCKETS, QuestionFeatures
 from ckllm.experts.routers.logistic import Logistic, fit
 from ckllm.experts.routers.measures import softmax
@@ -21,8 +19,6 @@ from ckllm.experts.routers.nearest import NearestScorer
 
 NEIGHBOUR_WEIGHT = 0.6
 """How far the neighbours' log-odds count beside the classifier's, chosen by cross-validation (`benchmarks/experts.py router`)."""
-DISCRIMINANT_WEIGHT = 4.0
-"""How far the discriminant analysis counts beside the logistic regression, chosen by cross-validation (docs/decisions.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +37,7 @@ class HeadScorer:
         at = {label: number for number, label in enumerate(labels)}
         features = QuestionFeatures.fit(vectors, texts)
         classes = np.array([at[label] for label in gold], np.int64)
-        dense = features.dense(vectors)
-        model = fit(dense, features.ngrams(texts), classes, len(labels), BUCKETS)
-        weights, bias = discriminant(dense, classes, len(labels))
-        model = replace(model, dense=model.dense + DISCRIMINANT_WEIGHT * weights, bias=model.bias + DISCRIMINANT_WEIGHT * bias)
+        model = fit(features.dense(vectors), features.ngrams(texts), classes, len(labels), BUCKETS)
         return cls(labels, features, model, NearestScorer.fit(texts, vectors, gold))
 
     def logits(self, texts: Sequence[str], vectors: Vectors) -> NDArray[np.float64]:
