@@ -20,7 +20,7 @@ RIGHT = 0.5
 _MARKER = regex.compile(r"\s?\[\d+\]")
 _NUMBER = regex.compile(r"\p{Nd}+(?:[.,٫٬]\p{Nd}+)*")
 _SEPARATOR = regex.compile(r"(?<=\d)[,٬](?=\d{3}(?!\d))")
-_NAME = regex.compile(r"\p{Lu}[\p{L}\p{M}]+")
+_NAME = regex.compile(r"(?<![\p{L}\p{M}])\p{Lu}[\p{L}\p{M}]+")
 
 
 def retrieval_scores(question: EvalQuestion, items: Sequence[Item], hits: Sequence[Hit], unplaced: int = 0) -> dict[str, float]:

@@ -99,6 +99,7 @@ def test_refusals() -> None:
         ("The bridge by Anna Keller", "built by anna keller", [], []),
         ("The bridge by Anna Kellar", "built by Anna Keller", [], ["Kellar"]),
         ("Bridges cost 3.5 million", "cost 3.5 million", [], []),
+        ("He met McDonald", "McDonald met him", [], []),
     ],
 )
 def test_what_a_quote_does_not_hold(text: str, quote: str, numbers: list[str], names: list[str]) -> None:
