@@ -45,7 +45,8 @@ def serve(settings: Settings) -> None:
         listening = _listen(settings)
         core.open()
         threading.Thread(target=core.warm_up, name="warm-up", daemon=True).start()
-        core.worker.start()
+        if settings.service.run_jobs:
+            core.worker.start()
         _announce(settings, core, token, listening, keyed=doors.keyed())
         _Server(configuration(core, doors)).run([listening])
     finally:
