@@ -9,7 +9,7 @@ from ckllm.asking import Asked, Checked, Draft, Found
 from ckllm.citations.attribution import EvidenceIndex
 from ckllm.citations.checking import check, quoted
 from ckllm.citations.composition import Boxes, Claim, compose
-from ckllm.citations.quoting import answering_quotes, scored_quotes
+from ckllm.citations.quoting import answering_quotes, quoted_instead, scored_quotes
 from ckllm.citations.refusal import RefusalPolicy, Signals, script
 from ckllm.citations.short_answer import locate, short_answer
 from ckllm.citations.verification import Verifier
@@ -82,7 +82,7 @@ class Answering:
         located = locate(draft.text, found.query, [quote for _, quote in scored])
         claims = quoted([located.quote]) if located else self._supported(draft.text, index, answering_quotes(scored))
         exact = located is not None or not claims
-        composed = compose(claims or quoted(answering_quotes(scored)[:1]), draft.evidence, boxes)
+        composed = compose(claims or quoted(quoted_instead(scored)), draft.evidence, boxes)
         short = short_answer(composed, located)
         return Checked(composed.answer, short, composed.sentences, composed.citations, composed.evidence, exact)
 
