@@ -20,7 +20,9 @@ def with_adapter(base: Path, options: TrainingOptions, device: str = "cpu") -> A
     import torch
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     extras: dict[str, Any] = {}
     if options.quantisation == "4bit":
         if not torch.cuda.is_available():
