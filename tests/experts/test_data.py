@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from ckllm.contracts import Message
-from ckllm.errors import UsageError
+from ckllm.errors import DataError, UsageError
 from ckllm.experts.card import read_card
-from ckllm.experts.evaluation import Task, evaluate, scores, token_f1, words
+from ckllm.experts.evaluation import Task, compare, evaluate, read_tasks, scores, token_f1, words
 from ckllm.experts.registry import Registry
-from ckllm.experts.training.data import Passage, cloze_rows, segments
+from ckllm.experts.training.data import Passage, cloze_rows, heading_rows, segments, write_rows
 from ckllm.experts.training.loop import TrainingOptions
-from ckllm.experts.training.rows import Row
+from ckllm.experts.training.rows import Row, read_rows
 from ckllm.experts.training.run import Order, train_expert
 from ckllm.llm.scripted import ScriptedLLM
 from tests.experts.conftest import CharacterTokenizer
@@ -91,3 +92,44 @@ def test_training_an_expert_writes_a_folder_that_can_be_added(
     assert card.training["data_sha256"] == "d" * 64
     registry = Registry(tmp_path / "home", shipped=None)
     assert registry.add(tmp_path / "echo").card.base_model == "tiny"
+
+
+def test_headings_are_asked_for_by_their_first_sentence() -> None:
+    filters = Passage("The sand is washed every two days with clean water. Then it rests.", "Works", "w.md", "Works › Filters")
+    more = Passage("A second passage of the same section that says other things about it.", "Works", "w.md", "Works › Filters")
+    pumps = Passage("Two engines lift the water from the river into the upper basin.", "Works", "w.md", "Works › Pumps")
+    rows = heading_rows([filters, more, pumps, Passage("Text without any heading over it, but long enough.", "N", "n.txt")])
+    assert [(row.response, row.source) for row in rows] == [
+        ("The sand is washed every two days with clean water.", "w.md"),
+        ("Two engines lift the water from the river into the upper basin.", "w.md"),
+    ]
+    assert "What is said under “Filters”?" in rows[0].messages[-1].content
+    assert rows[0].response in rows[0].messages[-1].content
+
+
+def test_rows_are_written_as_they_are_read(tmp_path: Path) -> None:
+    rows = [Row((Message("system", "s"), Message("user", "q\u2028?")), "a", "doc", 0.5), row("x", "doc2")]
+    write_rows(rows, tmp_path / "rows.jsonl")
+    assert read_rows(tmp_path / "rows.jsonl")[0] == rows
+
+
+def test_refusals_are_scored_apart_from_answers(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    lines = [
+        {"prompt": "1", "response": "red", "answers": ["red", "crimson"]},
+        {"prompt": "2", "response": "blue"},
+        {"prompt": "3", "response": "Not stated.", "answers": []},
+        {"prompt": "4", "response": "Not stated.", "answers": []},
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    tasks = read_tasks(file)
+    assert [task.references for task in tasks] == [("red", "crimson"), ("blue",), (), ()]
+    says = {"1": "Crimson", "2": "not stated", "3": "Not stated", "4": "green"}
+    good = evaluate(ScriptedLLM(lambda messages: says[messages[-1].content]), tasks, {})
+    assert (good.f1, good.exact, good.refusal) == (0.5, 0.5, 0.5)  # one of two answered, one of two refused
+    poor = evaluate(ScriptedLLM(lambda _messages: "green"), tasks, {})
+    report = compare(tasks, good, poor)
+    assert (report["answerable"], report["gain_f1"]["mean"], report["base"]["refusal"]) == (2, 0.5, 0.5)
+    file.write_text('{"prompt": "1", "response": "r", "answers": "r"}\n', encoding="utf-8")
+    with pytest.raises(DataError, match="answers"):
+        read_tasks(file)

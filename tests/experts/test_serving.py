@@ -16,7 +16,8 @@ from ckllm.config import load_settings
 from ckllm.contracts import Done, Message, Routed, Token
 from ckllm.embedding.hashing import HashingEmbedder
 from ckllm.errors import UsageError
-from ckllm.experts.table import open_registry
+from ckllm.experts.routers.training import RouterRow, train_router
+from ckllm.experts.table import open_registry, router_folder
 from ckllm.knowledge_base import KnowledgeBase
 from ckllm.llm.base import GenerationRequest
 from ckllm.llm.transformers import TransformersLLM
@@ -76,6 +77,20 @@ def test_a_question_is_answered_by_the_mixture_that_was_named(kb: KnowledgeBase)
     assert draft(kb, "a:3,b:1")[1] == {"a": 0.75, "b": 0.25}
     assert draft(kb, "a,b")[0] == both
     assert draft(kb, "base")[0] == alone["base"]
+
+
+def test_the_nearest_experts_answer_together(kb: KnowledgeBase) -> None:
+    """Questions that were labelled now with the one, now with the other: both answer, by their probabilities."""
+    words = ["bridge", "metres", "long", "stone", "arch", "opened", "Wend", "ferry", "river", "tide"]
+    rows = [RouterRow(f"the {word} and the {other}", label) for word in words for other in words[:4] for label in "ab"]
+    train_router(rows, HashingEmbedder(), router_folder(kb.settings))
+    one, first = draft(kb, "auto")
+    assert list(first.values()) == [1.0]
+    assert one == draft(kb, next(iter(first)))[0]
+    both, weights = draft(kb, "auto", top_experts=2)
+    assert set(weights) == {"a", "b"}
+    assert sum(weights.values()) == pytest.approx(1, abs=1e-5)
+    assert both == draft(kb, ",".join(f"{name}:{weight}" for name, weight in weights.items()))[0]
 
 
 def test_what_cannot_be_mixed_is_refused(kb: KnowledgeBase) -> None:
