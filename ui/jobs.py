@@ -47,7 +47,7 @@ def _job(now: State, job: Job) -> None:
                 now.client.retry_job(job.id)
                 now.put_away.add(job.id)
                 st.rerun()
-            if st.button("", icon=":material/close:", help="Put away", key=f"away-{job.id}", type="tertiary"):
+            if st.button("Put away", icon=":material/close:", key=f"icon-away-{job.id}", type="tertiary"):
                 now.put_away.add(job.id)
                 st.rerun()
         if job.error:

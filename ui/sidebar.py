@@ -42,7 +42,7 @@ def _conversation(now: State, one: Conversation) -> None:
             resume(now, one.id)
             _to_chat()
         if here:
-            with st.popover("", icon=":material/more_horiz:", type="tertiary", help="Rename or delete"):
+            with st.popover("Rename or delete", icon=":material/more_horiz:", type="tertiary", key=f"icon-more-{one.id}"):
                 _manage(now, one)
 
 

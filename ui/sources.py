@@ -62,16 +62,14 @@ def _head(place: Place, pages: int, go: Callable[[Place | None], None]) -> str:
             given = "Page" if place.boxes or place.start == place.end else "Text"
             key = f"view-{place.document_id}-{place.start}-{place.end}"
             shown = st.segmented_control("Show as", ["Page", "Text"], default=given, key=key, label_visibility="collapsed")
-        st.button(
-            "", icon=":material/close:", help="Close the source", key="close-source", type="tertiary", on_click=go, args=(None,)
-        )
+        st.button("Close", icon=":material/close:", key="icon-close", type="tertiary", on_click=go, args=(None,))
     return "page" if shown == "Page" else "text"
 
 
 def _turns(place: Place, page: int, pages: int, go: Callable[[Place | None], None]) -> None:
     for step, icon, told in ((-1, "chevron_left", "Page before"), (1, "chevron_right", "Next page")):
         st.button(
-            "", icon=f":material/{icon}:", help=told, key=f"turn{step}", type="tertiary", disabled=not 1 <= page + step <= pages,
+            told, icon=f":material/{icon}:", key=f"icon-page{step}", type="tertiary", disabled=not 1 <= page + step <= pages,
             on_click=go, args=(replace(place, page=page + step),),
         )  # fmt: skip
 

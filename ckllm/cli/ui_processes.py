@@ -71,7 +71,7 @@ def run(given: Session, page: Page) -> None:
         try:
             service, address = _service(given, settings, stack)
             _refuse_strangers(page, address)
-            streamlit = stack.enter_context(_process(_command(page, address, settings.service.upload_limit_mb)))
+            streamlit = stack.enter_context(_process(page_command(page, address, settings.service.upload_limit_mb)))
             _await(streamlit, lambda: _answers(page), "the page")
             typer.echo(page.address)
             _watch([one for one in (service, streamlit) if one is not None])
@@ -96,7 +96,8 @@ def _service(given: Session, settings: Settings, stack: ExitStack) -> tuple[subp
     return process, found.address
 
 
-def _command(page: Page, service: str, upload_mb: float) -> list[str]:
+def page_command(page: Page, service: str, upload_mb: float) -> list[str]:
+    """What starts Streamlit with the application in front of a service."""
     spec = find_spec("ui.app")
     if spec is None or spec.origin is None or find_spec("streamlit") is None:
         raise UsageError("the web application is not installed: install ckllm with its dependencies, streamlit among them")

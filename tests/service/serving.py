@@ -73,7 +73,7 @@ def first_passage(messages: Sequence[Message]) -> str:
 
 
 @contextmanager
-def served(home: Path, *, fault: Fault | None = None, **overrides: Any) -> Iterator[Served]:
+def served(home: Path, *, fault: Fault | None = None, at_port: int = 0, **overrides: Any) -> Iterator[Served]:
     given = {name.replace("__", "."): value for name, value in overrides.items()}
     settings = load_settings(home, overrides={"ingest.workers": 1, **given}, environment={})
     llm = ScriptedLLM(first_passage, fault=fault)
@@ -82,7 +82,7 @@ def served(home: Path, *, fault: Fault | None = None, **overrides: Any) -> Itera
     core.open()
     core.warm_up()
     core.worker.start()
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = socket.create_server(("127.0.0.1", at_port))
     server = uvicorn.Server(configuration(core, doors))
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
