@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import threading
 from collections.abc import AsyncGenerator, Callable
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from ckllm.experts.base import Router
     from ckllm.experts.registry import Registry
     from ckllm.knowledge_base import KnowledgeBase
+    from ckllm.llm.base import BaseLLM
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -50,7 +52,7 @@ class Core:
 
     def __init__(self, settings: Settings, replacements: Replacements | None = None) -> None:
         self.settings = settings
-        given = replacements or Replacements()
+        given = replacements or Replacements(llm=_own_process(settings))
         self._common = share(settings, given)
         self._given = replace(given, common=self._common)
         self.keys = Lazy(lambda: open_keys(settings))
@@ -180,10 +182,16 @@ class Core:
         """Load the models. What fails is told by /ready and tried again when it is needed."""
         try:
             self._common.embedder().embed(["ready"], "query")
-            self._common.llm()
+            assert self._common.llm().context_length >= 0, "asked for so that a model in a process of its own is loaded"
             self.warm, self.trouble = True, ""
         except CkllmError as error:
             self.trouble = str(error)
+
+    def rehearse(self) -> None:
+        """Answer a question that nobody asked, so that the first one does not wait for what is computed only once."""
+        if self.warm:
+            with contextlib.suppress(CkllmError):
+                self.base().ask("What is written here?", max_tokens=1)
 
     @property
     def store_socket(self) -> str:
@@ -201,6 +209,19 @@ class Core:
                 database.close()
         if ended:
             self._common.close()
+
+
+def _own_process(settings: Settings) -> BaseLLM | None:
+    """A model that computes on this machine, in a process of its own; None: as the settings say, in this one."""
+    from ckllm.llm.table import choose_engine
+    from ckllm.service.model_process import ModelProcess
+
+    try:
+        engine, _ = choose_engine(settings.llm)
+    except CkllmError:
+        return None  # told when the model is first needed
+    local = engine in ("openvino", "transformers")
+    return ModelProcess(settings.llm, settings.models_folder) if local else None
 
 
 async def _in(threads: ThreadPoolExecutor, call: Callable[..., R], *args: Any, **kwargs: Any) -> R:

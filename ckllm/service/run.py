@@ -44,13 +44,18 @@ def serve(settings: Settings) -> None:
         _refuse_strangers(settings, doors)
         listening = _listen(settings)
         core.open()
-        threading.Thread(target=core.warm_up, name="warm-up", daemon=True).start()
+        threading.Thread(target=_warm_up, args=(core,), name="warm-up", daemon=True).start()
         if settings.service.run_jobs:
             core.worker.start()
         _announce(settings, core, token, listening, keyed=doors.keyed())
         _Server(configuration(core, doors)).run([listening])
     finally:
         _end(settings, core)
+
+
+def _warm_up(core: Core) -> None:
+    core.warm_up()
+    core.rehearse()
 
 
 def _refuse_strangers(settings: Settings, doors: Doors) -> None:
