@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -64,12 +65,15 @@ def test_errors_keep_their_kind(model: ModelProcess) -> None:
 
 
 def test_a_killed_process_is_told_and_started_anew(model: ModelProcess) -> None:
-    stream = model.generate_stream(REQUEST)
+    assert model.context_length
     first = child(model)
-    first.kill()
-    with pytest.raises(UpstreamError, match="ended"):
-        for _ in range(1000):
-            next(stream)
+    first.suspend()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(model.generate_stream, REQUEST)
+        wait_for(lambda: model._line is not None and model._line._waiting)
+        first.kill()
+        with pytest.raises(UpstreamError, match="ended"):
+            asked.result(20)
     wait_for(lambda: model._line is not None and model._line.lost)
     assert model.generate_stream(REQUEST).text()
     assert child(model).pid != first.pid
