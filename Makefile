@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEMO_HOME := .demo
 # tests that keep the embedded store open run apart from those that load torch: each brings native thread pools of its own
-STORING := tests/ingestion tests/store tests/cli
+STORING := tests/ingestion tests/store tests/cli tests/service
 
 # nothing is ever downloaded while ckllm runs: its models come as packages
 export HF_HUB_OFFLINE := 1
