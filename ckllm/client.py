@@ -78,9 +78,10 @@ class Client:
         timeout_s: float = 300.0,
         *,
         as_user: str | None = None,
+        more_headers: Mapping[str, str] | None = None,
     ) -> None:
-        """`as_user`: see and ask as that user; only the owner may."""
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        """`as_user`: see and ask as that user; only the owner may. `more_headers`: those of a proxy that signed the user in."""
+        headers = dict(more_headers or {}) | ({"Authorization": f"Bearer {key}"} if key else {})
         if as_user is not None:
             headers["X-Ckllm-As"] = quote(as_user, safe="")
         limits = httpx.Timeout(timeout_s, connect=5.0)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from ckllm.client import Client, RefusedError
+from ckllm.client import RefusedError
 from ui import chat, components, documents, experts, quality
 from ui.session import State
 from ui.sidebar import sidebar
-from ui.signin import admitted
+from ui.signin import Front, admitted
 from ui.talk import resume
 
 _LOGO = Path(__file__).parent / "assets" / "logo.svg"
@@ -41,11 +41,15 @@ def main() -> None:
 
 
 def _state() -> State:
-    """This tab's state; the service's address comes from the command line that started Streamlit."""
+    """This tab's state; what stands before the page comes from the command line that started Streamlit."""
     if "state" not in st.session_state:
         parser = argparse.ArgumentParser()
         parser.add_argument("--service", default="http://127.0.0.1:8000")
-        st.session_state["state"] = State(Client(parser.parse_known_args(sys.argv[1:])[0].service))
+        parser.add_argument("--user-header", default="")
+        parser.add_argument("--trusted", action="append", default=[])
+        given = parser.parse_known_args(sys.argv[1:])[0]
+        front = Front(given.service, given.user_header, tuple(given.trusted))
+        st.session_state["state"] = State(front.client(st.context.headers, st.context.ip_address))
     found = st.session_state["state"]
     assert isinstance(found, State)
     return found

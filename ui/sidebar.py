@@ -23,7 +23,7 @@ def sidebar(now: State) -> None:
         with st.container(key="conversations", gap=None):
             for one in now.client.conversations()[:_SHOWN]:
                 _conversation(now, one)
-        if now.key:
+        if now.me.user:
             _who(now)
 
 
@@ -31,7 +31,8 @@ def _who(now: State) -> None:
     groups = f" · {', '.join(now.me.groups)}" if now.me.groups else ""
     with st.container(horizontal=True, vertical_alignment="center", key="who"):
         st.html(f'<div class="ck-faint" dir="auto">{escaped(now.me.user)}{escaped(groups)}</div>', width="stretch")
-        st.button("Sign out", icon=":material/logout:", key="sign-out", type="tertiary", on_click=now.forget)
+        if now.key:
+            st.button("Sign out", icon=":material/logout:", key="sign-out", type="tertiary", on_click=now.forget)
 
 
 def _conversation(now: State, one: Conversation) -> None:

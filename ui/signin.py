@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import streamlit as st
 
 from ckllm.client import Client, RefusedError
@@ -11,6 +14,23 @@ from ui.markup import plain
 from ui.session import State
 
 _REFUSED = (401, 403)
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """What stands before the page: the service's address, and the header of a proxy that signs users in; "" for none."""
+
+    service: str
+    user_header: str = ""
+    trusted: tuple[str, ...] = ()
+    """Addresses that the header is believed from, besides this machine."""
+
+    def client(self, headers: Mapping[str, str], address: str | None) -> Client:
+        """A new tab's client. `address`: whom the page talks to; None for this machine."""
+        user = headers.get(self.user_header, "") if self.user_header else ""
+        if user and (address is None or address in self.trusted):
+            return Client(self.service, more_headers={self.user_header: user})
+        return Client(self.service)
 
 
 def admitted(now: State) -> bool:

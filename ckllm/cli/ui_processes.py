@@ -25,16 +25,16 @@ from ckllm.service.doors import is_loopback
 
 if TYPE_CHECKING:
     from ckllm.cli.session import Session
-    from ckllm.config import Settings
+    from ckllm.config import ServiceSettings, Settings
 
 _START_S = 60.0
 _END_S = 12.0
 _TICK_S = 0.2
 _LOOK = {
-    "light": ("#12806b", "#ffffff", "#f4f4f1", "#1d2226"),
-    "dark": ("#57c2ab", "#15181b", "#1f2428", "#e7e8e6"),
+    "light": ("#12806b", "#ffffff", "#f4f4f1", "#1d2226", "#12806b"),
+    "dark": ("#57c2ab", "#15181b", "#1f2428", "#e7e8e6", "#57c2ab"),
 }
-_COLOURS = ("primaryColor", "backgroundColor", "secondaryBackgroundColor", "textColor")
+_COLOURS = ("primaryColor", "backgroundColor", "secondaryBackgroundColor", "textColor", "blueColor")
 _OPTIONS = {
     "global.developmentMode": "false", "browser.gatherUsageStats": "false", "server.fileWatcherType": "none",
     "server.runOnSave": "false", "client.toolbarMode": "minimal", "client.showErrorDetails": "none",
@@ -71,7 +71,7 @@ def run(given: Session, page: Page) -> None:
         try:
             service, address = _service(given, settings, stack)
             _refuse_strangers(page, address)
-            streamlit = stack.enter_context(_process(page_command(page, address, settings.service.upload_limit_mb)))
+            streamlit = stack.enter_context(_process(page_command(page, address, settings.service)))
             _await(streamlit, lambda: _answers(page), "the page")
             typer.echo(page.address)
             _watch([one for one in (service, streamlit) if one is not None])
@@ -96,18 +96,24 @@ def _service(given: Session, settings: Settings, stack: ExitStack) -> tuple[subp
     return process, found.address
 
 
-def page_command(page: Page, service: str, upload_mb: float) -> list[str]:
+def page_command(page: Page, address: str, service: ServiceSettings) -> list[str]:
     """What starts Streamlit with the application in front of a service."""
     spec = find_spec("ui.app")
     if spec is None or spec.origin is None or find_spec("streamlit") is None:
         raise UsageError("the web application is not installed: install ckllm with its dependencies, streamlit among them")
     options = {
         **_OPTIONS, "server.address": page.host, "server.port": str(page.port), "server.headless": str(not page.browser).lower(),
-        "server.maxUploadSize": str(max(1, int(upload_mb))),
+        "server.maxUploadSize": str(max(1, int(service.upload_limit_mb))),
         **{f"theme.{name}.{key}": value for name, look in _LOOK.items() for key, value in zip(_COLOURS, look, strict=True)},
     }  # fmt: skip
     flags = [f"--{name}={value}" for name, value in options.items()]
-    return [sys.executable, "-m", "streamlit", "run", str(Path(spec.origin)), *flags, "--", "--service", service]
+    return [sys.executable, "-m", "streamlit", "run", str(Path(spec.origin)), *flags, "--", *_front(address, service)]
+
+
+def _front(address: str, service: ServiceSettings) -> list[str]:
+    """The application's own arguments."""
+    trusted = [part for one in service.trusted_proxies for part in ("--trusted", one)]
+    return ["--service", address, *(("--user-header", service.user_header, *trusted) if service.user_header else ())]
 
 
 @contextmanager

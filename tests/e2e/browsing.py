@@ -21,6 +21,7 @@ import httpx
 from ckllm.cli.ui_processes import Page as Address
 from ckllm.cli.ui_processes import page_command
 from ckllm.client import Client, UnavailableError
+from ckllm.config import ServiceSettings
 from ckllm.service.nouns import JobState
 from tests.service.serving import TOKEN
 
@@ -83,7 +84,7 @@ def site(home: Path) -> Iterator[Site]:
     ports = free_ports(2)
     address = Address("127.0.0.1", ports[1], browser=False)
     made = Site(home, ports[0], address.address, subprocess.Popen(["true"]))
-    page = subprocess.Popen(page_command(address, f"http://127.0.0.1:{ports[0]}", 20), cwd=home)
+    page = subprocess.Popen(page_command(address, f"http://127.0.0.1:{ports[0]}", ServiceSettings()), cwd=home)
     try:
         made.start_service()
         until(lambda: answers(ports[1]), "the page is there")

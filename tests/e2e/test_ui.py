@@ -176,6 +176,9 @@ def test_two_users_see_what_is_theirs(browser: Browser, site: browsing.Site) -> 
     pages = {}
     for user in ("ana", "bo"):
         page = pages[user] = opened(browser, site.url)
+        page.get_by_label("API key").fill("ck-wrong")
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_text("This key opens nothing").wait_for()
         page.get_by_label("API key").fill(keys[user])
         page.get_by_role("button", name="Sign in").click()
         page.get_by_test_id("stChatInputTextArea").wait_for()

@@ -78,7 +78,7 @@ class FakeClient(Client):
         super().__init__("http://127.0.0.1:1")
         self.calls: list[tuple[Any, ...]] = []
         self.who = me
-        self.gone = False
+        self.gone = self.locked = False
         self.failure: Exception | None = None
         self.hold = threading.Event()
         self.hold.set()
@@ -95,6 +95,8 @@ class FakeClient(Client):
     def _there(self) -> None:
         if self.gone:
             raise UnavailableError("the service at http://127.0.0.1:1 does not answer")
+        if self.locked:
+            raise RefusedError("this API key opens nothing", 401, "invalid_key")
 
     def health(self) -> dict[str, Any]:
         self._there()

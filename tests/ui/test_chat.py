@@ -149,16 +149,6 @@ def test_a_service_that_is_away_is_said_once_and_comes_back() -> None:
     assert "The service is away" not in words(test)
 
 
-def test_signing_in_is_asked_for_and_a_wrong_key_is_refused() -> None:
-    client = FakeClient(me=None)
-    test = app(client)
-    assert "Sign in" in html(test)
-    assert not test.chat_input
-    test.text_input(key="api-key").set_value("wrong")
-    clean(next(one for one in test.button if one.label == "Sign in").click().run())
-    assert not test.chat_input
-
-
 def test_a_withheld_answer_says_so() -> None:
     client = FakeClient()
     test = ask(app(client), "When was the mill built?")

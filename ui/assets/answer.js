@@ -114,6 +114,7 @@ export default function ({ parentElement, data, setTriggerValue }) {
   const rows = data.refused ? data.nearest : data.sources;
   if (rows.length) {
     const list = make("ol", data.refused ? "places nearest" : "places");
+    list.dir = getComputedStyle(root.firstChild).direction;
     for (const row of rows) list.append(place(row, open, data.open === row.n));
     root.append(list);
   }

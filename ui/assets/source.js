@@ -9,6 +9,8 @@ function make(tag, className, text) {
 function reveal(scroller, target) {
   const inside = target.getBoundingClientRect().top - scroller.getBoundingClientRect().top;
   scroller.scrollTop += inside - scroller.clientHeight / 3;
+  const lefts = [...scroller.querySelectorAll(".box")].map((box) => box.getBoundingClientRect().left);
+  if (lefts.length) scroller.scrollLeft += Math.min(...lefts) - scroller.getBoundingClientRect().left - 16;
 }
 
 function textOf(data) {
@@ -47,8 +49,19 @@ export default function ({ parentElement, data }) {
   scroller.setAttribute("aria-label", data.label);
   scroller.append(data.view === "page" ? pageOf(data) : textOf(data));
   root.append(scroller);
+  const sheet = scroller.querySelector(".sheet");
   const target = scroller.querySelector("mark, .box");
   const picture = scroller.querySelector("img");
+  const zoom = () => {
+    sheet.classList.toggle("large");
+    reveal(scroller, target ?? sheet);
+  };
+  if (sheet) {
+    sheet.onclick = zoom;
+    scroller.onkeydown = (event) => {
+      if (event.key === "Enter") zoom();
+    };
+  }
   if (!target) return;
   if (picture && !picture.complete) picture.onload = () => reveal(scroller, target);
   requestAnimationFrame(() => reveal(scroller, target));
