@@ -107,7 +107,15 @@ def page_command(page: Page, address: str, service: ServiceSettings) -> list[str
         **{f"theme.{name}.{key}": value for name, look in _LOOK.items() for key, value in zip(_COLOURS, look, strict=True)},
     }  # fmt: skip
     flags = [f"--{name}={value}" for name, value in options.items()]
+    flags += [f"--server.allowedHosts={name}" for name in _names(page, service)]
     return [sys.executable, "-m", "streamlit", "run", str(Path(spec.origin)), *flags, "--", *_front(address, service)]
+
+
+def _names(page: Page, service: ServiceSettings) -> list[str]:
+    """Names that the page may be called by, so that no other name can be made to point here (DNS rebinding); none: any name."""
+    if not service.allowed_hosts and not is_loopback(page.host):
+        return []
+    return ["localhost", "127.0.0.1", "::1", page.host, *service.allowed_hosts]
 
 
 def _front(address: str, service: ServiceSettings) -> list[str]:

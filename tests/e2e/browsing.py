@@ -173,6 +173,11 @@ def _is_strange(url: str) -> bool:
     return not re.match(r"(https?|wss?)://127\.0\.0\.1[:/]|data:|blob:", url)
 
 
+def locked(site: Site) -> bool:
+    """Whether the service has noticed that there are keys, which takes it up to a second."""
+    return httpx.get(f"http://127.0.0.1:{site.port}/v1/me", trust_env=False).status_code == 401
+
+
 def key(site: Site, user: str, groups: Sequence[str]) -> str:
     """A new API key; boss may do everything."""
     body = {"user": user, "groups": list(groups), "right": "admin" if user == "boss" else "read"}

@@ -172,6 +172,7 @@ def test_a_restart_of_the_service_is_survived(page: Page, site: browsing.Site) -
 def test_two_users_see_what_is_theirs(browser: Browser, site: browsing.Site) -> None:
     """The last test: from the first key on, the service lets nobody in without one."""
     keys = {user: browsing.key(site, user, groups) for user, groups in (("boss", ()), ("ana", ("press",)), ("bo", ()))}
+    browsing.until(lambda: browsing.locked(site), "keys are asked for")
     site.add([("windmill.txt", b"The windmill of Harrow was painted by Ines Calder.\n")], groups=("press",), key=keys["boss"])
     pages = {}
     for user in ("ana", "bo"):

@@ -48,6 +48,8 @@ def test_it_prints_one_address_and_leaves_nothing_behind(tmp_path: Path, number:
         assert service is not None
         assert "<title>" in httpx.get(f"http://127.0.0.1:{port}", trust_env=False).text
         assert httpx.get(f"{service.address}/health", trust_env=False).json()["status"] == "ok"
+        assert handshake(port, f"127.0.0.1:{port}") == 101
+        assert handshake(port, "rebound.example") == 403
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) >= 2
         process.send_signal(number)
@@ -56,6 +58,18 @@ def test_it_prints_one_address_and_leaves_nothing_behind(tmp_path: Path, number:
         assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
     assert not answers(port)
     assert presence.find(settings) is None
+
+
+def handshake(port: int, host: str) -> int:
+    """The status that the page's web socket answers to a browser that believes it talks to `host`."""
+    headers = {
+        "Host": host, "Origin": f"http://{host}", "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }  # fmt: skip
+    lines = ["GET /_stcore/stream HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall("\r\n".join(lines).encode())
+        return int(connection.recv(100).split()[1])
 
 
 def test_a_port_that_is_taken_is_told_before_anything_is_started(tmp_path: Path) -> None:
