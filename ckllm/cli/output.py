@@ -89,8 +89,14 @@ def print_hits(hits: Sequence[Hit]) -> None:
 
 def print_answer(answer: Answer) -> None:
     """The answer with its citations as footnotes; of a refusal, the nearest passages."""
+    from rich.text import Text
+
     out = console()
-    out.print(answer.answer, markup=False)
+    shown = Text(answer.answer)
+    if answer.short_answer:
+        at = answer.answer.index(answer.short_answer)
+        shown.stylize("bold", at, at + len(answer.short_answer))
+    out.print(shown)
     if answer.refused:
         nearest = answer.evidence[:3]
         if nearest:
