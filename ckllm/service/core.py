@@ -24,6 +24,7 @@ from ckllm.service.conversations import Conversations
 from ckllm.service.errors import HttpError
 from ckllm.service.feedback import Feedback
 from ckllm.service.jobs import Jobs
+from ckllm.service.logs import log
 from ckllm.service.lookup import Lookup
 from ckllm.service.metrics import Metrics
 from ckllm.service.pump import pumped
@@ -72,6 +73,7 @@ class Core:
         self._searching = ThreadPoolExecutor(limits.search_threads, "search")
         self._writing = ThreadPoolExecutor(limits.generations, "answer")
         self._working = ThreadPoolExecutor(8, "work")
+        self._admitting = ThreadPoolExecutor(4, "doors")
         self.turns = Turns(limits.generations, limits.queue, limits.queue_per_user)
         self.metrics = Metrics(lambda: self.turns.waiting, lambda: self.turns.taken, self._open_jobs)
         self.warm = False
@@ -155,6 +157,10 @@ class Core:
         """A search, in one of the threads for searches: generation and ingestion do not hold it up."""
         return await _in(self._searching, call, *args, **kwargs)
 
+    async def admit(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Finding out who calls, in threads that nothing else holds up."""
+        return await _in(self._admitting, call, *args, **kwargs)
+
     async def work(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Any other blocking call."""
         return await _in(self._working, call, *args, **kwargs)
@@ -184,8 +190,11 @@ class Core:
             self._common.embedder().embed(["ready"], "query")
             assert self._common.llm().context_length >= 0, "asked for so that a model in a process of its own is loaded"
             self.warm, self.trouble = True, ""
-        except CkllmError as error:
+        except Exception as error:  # noqa: BLE001 - the service stays up for what works without it
             self.trouble = str(error)
+            log.warning(
+                "not ready", extra={"fields": {"reason": str(error) if isinstance(error, CkllmError) else type(error).__name__}}
+            )
 
     def rehearse(self) -> None:
         """Answer a question that nobody asked, so that the first one does not wait for what is computed only once."""
@@ -201,7 +210,7 @@ class Core:
     def close(self) -> None:
         """End what is under way. A job that does not end in time holds the store, which then stays open to the end."""
         ended = self.worker.stop(JOB_END_S)
-        for threads in (self._searching, self._writing, self._working):
+        for threads in (self._searching, self._writing, self._working, self._admitting):
             threads.shutdown(wait=False, cancel_futures=True)
         self.audit.close()
         for lazy in (self.keys, self.lookup, self.jobs, self.conversations, self.feedback, self.audit_log):

@@ -81,25 +81,24 @@ class Doors:
     def check_browser(self, headers: Headers, bound_to: str) -> None:
         """HttpError 403 for what a web page elsewhere could make a browser send (DNS rebinding, forged requests)."""
         allowed = {*_LOCAL_NAMES, bound_to, *self._settings.allowed_hosts}
-        if not self.keyed() or self._settings.allowed_hosts:
-            name = urlsplit(f"//{headers.get('host', '')}").hostname if _sane(headers.get("host", "")) else None
-            if name not in allowed:
-                raise HttpError(403, "unknown_host", "the service is not called by this name: see service.allowed_hosts")
+        called = _name(headers.get("host", ""))
+        if (not self.keyed() or self._settings.allowed_hosts) and called not in allowed:
+            raise HttpError(403, "unknown_host", "the service is not called by this name: see service.allowed_hosts")
         origin = headers.get("origin")
-        if origin and not self.keyed() and origin not in self._settings.cors_origins:
-            name = urlsplit(origin).hostname if _sane(origin.partition("//")[2]) else None
-            if name not in allowed:
+        # a browser sends a key only where a script put it there, and such a script needs leave (CORS) to call from elsewhere
+        if origin and "authorization" not in headers and origin not in self._settings.cors_origins:
+            if _name(origin.partition("//")[2]) not in {*allowed, called or ""}:
                 raise HttpError(
                     403, "foreign_origin", "web pages of this origin may not call the service: see service.cors_origins"
                 )
 
 
-def _sane(host: str) -> bool:
-    """Whether urlsplit can read it without raising."""
-    return (
-        bool(host)
-        and not set(host) & set("/\\@?#")
-        and (host.count("[") == host.count("]") <= 1)
-        and host.isprintable()
-        and ("[" not in host or host.startswith("["))
-    )
+def _name(host: str) -> str | None:
+    """The name in `NAME:PORT`; None where that is not what it is."""
+    odd = set(host) & set("/\\@?#") or not host.isprintable() or host.count("[") != host.count("]") or host.count("[") > 1
+    if not host or odd or ("[" in host and not host.startswith("[")):
+        return None
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None

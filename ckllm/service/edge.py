@@ -94,12 +94,12 @@ class Edge:
         declared = headers.get("content-length", "0")
         if not declared.isdecimal() or int(declared[:20]) > body.limit:
             raise HttpError(413, "too_large", body.told, headers={"Connection": "close"})
-        await self._core.work(self._doors.check_browser, headers, self._host)
+        await self._core.admit(self._doors.check_browser, headers, self._host)
         if scope["path"] in OPEN:
             return
         address = (scope.get("client") or ("", 0))[0]
         try:
-            caller: Caller = await self._core.work(self._doors.caller, headers, address)
+            caller: Caller = await self._core.admit(self._doors.caller, headers, address)
         except HttpError as error:
             if error.code == "invalid_key":
                 self._rates.wrong_key(address)
@@ -131,7 +131,9 @@ class Body:
             async with asyncio.timeout(self._pause_s):
                 message = await self._receive()
         except TimeoutError:
-            raise self._failed(HttpError(408, "slow_body", "the rest of the body did not come: send it again")) from None
+            raise self._failed(
+                HttpError(408, "slow_body", "the rest of the body did not come: send it again", headers={"Connection": "close"})
+            ) from None
         self._size += len(message.get("body", b""))
         self._whole = message["type"] != "http.request" or not message.get("more_body", False)
         if self._size > self.limit:

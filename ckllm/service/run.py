@@ -25,6 +25,8 @@ from ckllm.service.protocol import Protocol
 if TYPE_CHECKING:
     from ckllm.config import Settings
 
+_AGAIN_S = 15.0
+"""After which models that could not be loaded are tried again."""
 _GRACE_S = 3
 """For answers that are under way at the end; then they are cut off."""
 _LAST_S = 8.0
@@ -54,7 +56,10 @@ def serve(settings: Settings) -> None:
 
 
 def _warm_up(core: Core) -> None:
-    core.warm_up()
+    while not core.warm:
+        core.warm_up()
+        if not core.warm:
+            time.sleep(_AGAIN_S)
     core.rehearse()
 
 

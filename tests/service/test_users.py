@@ -272,6 +272,10 @@ def test_a_proxys_header_counts_only_from_where_it_is_trusted(tmp_path: Path) ->
             assert http.get("/v1/models").status_code == 401
             assert "quillfeather" in http.post("/v1/search", json={"query": CIPHER}, headers={"X-User": "rosa"}).text
             assert "quillfeather" not in http.post("/v1/search", json={"query": CIPHER}, headers={"X-User": "zoe"}).text
+            forged = {"X-User": "rosa", "Origin": "https://evil.example"}
+            assert http.post("/v1/search", json={"query": CIPHER}, headers=forged).status_code == 403
+            own = {"X-User": "rosa", "Origin": "https://ckllm.example", "Host": "ckllm.example"}
+            assert http.post("/v1/search", json={"query": CIPHER}, headers=own).status_code == 200
     elsewhere = {"service__user_header": "X-User", "service__trusted_proxies": ("10.1.1.1",)}
     with served(tmp_path / "home", **elsewhere) as service, service.http() as http:
         assert http.get("/v1/models", headers={"X-User": "rosa"}).status_code == 401
