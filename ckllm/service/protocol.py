@@ -7,6 +7,8 @@ import asyncio
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ckllm.service.errors import HttpError, answer
+
 HEADERS_S = 10.0
 """How long the head of a request may take."""
 
@@ -23,6 +25,14 @@ class Protocol(H11Protocol):
         if self._watch is not None:
             self._watch.cancel()
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """What is not HTTP at all gets our form of an error too."""
+        body = answer(HttpError(400, "invalid_http", msg)).body
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Connection", "close")]
+        for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=bytes(body)), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def _look(self) -> None:
         """Close a connection on which no request has begun, or whose next one has a head that does not come to its end."""

@@ -117,6 +117,18 @@ def test_a_body_without_a_length_is_refused_when_it_grows_too_large(open_service
     connection.close()
 
 
+@pytest.mark.parametrize(
+    "raw", [b"\x00\x01\x02\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n"]
+)
+def test_what_is_no_http_gets_the_envelope_too(open_service: Served, raw: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", open_service.port), timeout=10) as connection:
+        connection.sendall(raw)
+        told = b"".join(iter(lambda: connection.recv(4096), b""))
+    head, _, body = told.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert json.loads(body)["error"]["code"] == "invalid_http"
+
+
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "", "[", "a@127.0.0.1"])
 def test_a_page_that_has_its_name_point_here_is_refused(open_service: Served, host: str) -> None:
     with open_service.http() as http_client:
