@@ -23,7 +23,7 @@ def guarded(now: State) -> Iterator[None]:
         yield
     except UnavailableError as error:
         if error.status == 0:
-            _away(now, str(error))
+            _away(now)
         else:
             st.error(plain(error), icon=":material/error:")
     except RefusedError as error:
@@ -35,11 +35,13 @@ def guarded(now: State) -> Iterator[None]:
         st.error(plain(error), icon=":material/error:")
 
 
-def _away(now: State, message: str) -> None:
+def _away(now: State) -> None:
     if now.away:
         return
     now.away = True
-    told = f"**The service is away.** {plain(message)}. This page goes on by itself as soon as it is back."
+    told = (
+        f"**The service is away.** Nothing answers at `{now.client.base_url}`. This page goes on by itself as soon as it is back."
+    )
     st.warning(told, icon=":material/cloud_off:")
     _watch(now)
 

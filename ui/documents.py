@@ -139,6 +139,12 @@ def _actions(now: State, picked: Sequence[DocumentRow]) -> None:
             st.rerun()
         if now.me.may_write and st.button(f"Remove {len(picked)}", icon=":material/delete:", key="remove"):
             _confirm(now, picked)
+        failed = [row for row in picked if row.state == "FAILED"]
+        if failed and now.me.may_write and st.button(f"Try {len(failed)} again", icon=":material/refresh:", key="try-again"):
+            left = jobs.again(now, failed)
+            if not left:
+                st.rerun()
+            st.info(f"{len(left)} came from the command line: `ckllm documents retry` tries them again.")
     for row in picked:
         if row.reason:
             st.warning(f"{plain(row.title or name_of(row.source))}: {plain(row.reason)}", icon=":material/error:")

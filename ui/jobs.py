@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from ckllm.contracts import DocumentRow
 from ckllm.service.nouns import Job, JobState
 from ui.connection import guarded
 from ui.markup import escaped, name_of, plain, shortened
@@ -19,6 +20,24 @@ def shown(now: State) -> None:
     """The open jobs, looked at again every second, and the latest finished ones until they are put away."""
     open_ = any(not job.state.final for job in _latest(now))
     st.fragment(_draw, run_every=_LOOK_S if open_ else None)(now, was_open=open_)
+
+
+def again(now: State, failed: Sequence[DocumentRow]) -> list[DocumentRow]:
+    """Try failed documents again, by their job or by their address; those that have neither are given back."""
+    of_job = {
+        str(row.get("source")): job.id
+        for job in now.client.jobs()
+        for row in (job.report or {}).get("rejected", ())
+        if job.state.final
+    }
+    left = [row for row in failed if row.source not in of_job and "://" not in row.source]
+    for job_id in dict.fromkeys(of_job[row.source] for row in failed if row.source in of_job):
+        now.client.retry_job(job_id)
+        now.put_away.add(job_id)
+    for row in failed:
+        if row.source not in of_job and "://" in row.source:
+            now.client.ingest_urls([row.source], row.collection, row.groups)
+    return left
 
 
 def _draw(now: State, *, was_open: bool) -> None:

@@ -110,7 +110,7 @@ def opened(browser: Browser, url: str) -> Page:
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = context.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(30_000)
     strange: list[str] = []
     page.on("request", lambda request: strange.append(request.url) if _is_strange(request.url) else None)
     page.on("pageerror", lambda error: strange.append(str(error)))

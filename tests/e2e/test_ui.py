@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ckllm.contracts import Answer
+from ckllm.service.nouns import Conversation
 from tests.e2e import browsing
 from tests.e2e.browsing import ask, opened, unharmed
 
@@ -58,10 +59,14 @@ def page(tab: Page) -> Iterator[Page]:
 
 def last_answer(site: browsing.Site) -> Answer:
     """What the service has kept as the latest answer."""
-    with site.client() as client:
-        answer = client.conversation(client.conversations()[0].id).turns[-1].answer
+    answer = last_conversation(site).turns[-1].answer
     assert answer is not None
     return answer
+
+
+def last_conversation(site: browsing.Site) -> Conversation:
+    with site.client() as client:
+        return client.conversation(client.conversations()[0].id)
 
 
 def test_a_citation_shows_exactly_the_words_that_it_quotes(page: Page, site: browsing.Site) -> None:
@@ -135,6 +140,20 @@ def test_stopping_shows_no_unchecked_word(page: Page) -> None:
     page.get_by_role("button", name="Stop").click()
     page.get_by_text("Stopped before the answer was checked").wait_for()
     assert page.locator(".ck-draft").count() == 0
+
+
+def test_another_expert_answers_in_the_same_place(page: Page, site: browsing.Site) -> None:
+    ask(page, "Who built the ropeway at Gansett?")
+    page.locator(".answer").wait_for()
+    [before] = last_conversation(site).turns
+    page.get_by_role("button", name="Retry").click()
+    page.get_by_role("radiogroup").get_by_text("base", exact=True).click()
+    page.get_by_role("button", name="Ask again").click()
+    browsing.until(lambda: [turn.created for turn in last_conversation(site).turns] not in ([], [before.created]), "a new answer")
+    [after] = last_conversation(site).turns
+    assert after.answer is not None
+    assert after.answer.route.expert == "base"
+    page.locator(".answer").wait_for()
 
 
 def test_uploads_are_ingested_and_rejections_told(page: Page, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from dataclasses import replace
 from ckllm.service.nouns import JobState
 from tests.ui.fake import READER, FakeClient
 from tests.ui.pages import clean, html, mounted, state, view, words
+from ui.jobs import again
+from ui.session import State
 
 
 def test_uploads_go_to_the_service_with_collection_and_groups() -> None:
@@ -30,6 +32,18 @@ def test_a_finished_job_tells_what_was_rejected_and_why() -> None:
     clean(test.button(key="retry-j0").click().run())
     assert client.called("retry_job") == [("j0",)]
     assert "1 rejected" not in html(test), "the old job is put away"
+
+
+def test_failed_documents_are_tried_again_by_their_job_or_address() -> None:
+    client = FakeClient()
+    client.upload([("a.pdf", b"x")])
+    report = {"rejected": [{"source": "/up/a.pdf", "stage": "parse", "reason": "broken"}]}
+    client.running[0] = replace(client.running[0], state=JobState.DONE, report=report)
+    failed = [replace(client.rows[1], source=source) for source in ("/up/a.pdf", "https://example.org/b.pdf", "/home/c.pdf")]
+    left = again(State(client), failed)
+    assert [row.source for row in left] == ["/home/c.pdf"]
+    assert client.called("retry_job") == [("j0",)]
+    assert client.called("ingest_urls") == [(("https://example.org/b.pdf",), "main", ())]
 
 
 def test_a_running_job_shows_how_far_it_is() -> None:
