@@ -39,9 +39,9 @@ def test_failed_documents_are_tried_again_by_their_job_or_address() -> None:
     client.upload([("a.pdf", b"x")])
     report = {"rejected": [{"source": "/up/a.pdf", "stage": "parse", "reason": "broken"}]}
     client.running[0] = replace(client.running[0], state=JobState.DONE, report=report)
-    failed = [replace(client.rows[1], source=source) for source in ("/up/a.pdf", "https://example.org/b.pdf", "/home/c.pdf")]
+    failed = [replace(client.rows[1], source=source) for source in ("/up/a.pdf", "https://example.org/b.pdf", "/docs/c.pdf")]
     left = again(State(client), failed)
-    assert [row.source for row in left] == ["/home/c.pdf"]
+    assert [row.source for row in left] == ["/docs/c.pdf"]
     assert client.called("retry_job") == [("j0",)]
     assert client.called("ingest_urls") == [(("https://example.org/b.pdf",), "main", ())]
 
