@@ -63,7 +63,7 @@ def test_a_supported_answer_is_cited(kb: KnowledgeBase) -> None:
     assert not answer.quoted
     assert answer.citations[0].source == "/docs/bridge.txt"
     assert answer.sentences[0].supported
-    assert answer.route.expert == "base"
+    assert answer.route.expert == "qa"  # the default of the settings, which ships with the package
     assert answer.usage.completion_tokens > 0
     exact(answer, kb)
 

@@ -163,7 +163,7 @@ def test_an_unreachable_milvus_exits_four(run: Run, notes: Path, monkeypatch: py
 
 def test_route_says_why(run: Run) -> None:
     done = run("experts", "route", "Sort a list", "--json")
-    assert done.json["expert"] == "base"
+    assert done.json["expert"] == "qa"
     assert done.json["reason"]
 
 
