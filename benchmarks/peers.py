@@ -5,12 +5,12 @@
 FOLDER holds `corpus.jsonl` and `questions.jsonl` (see `benchmarks.questions`); each article is written to one Markdown file.
 PYTHON is an interpreter with the peers installed, an environment of its own so that their size can be told:
 
-    python -m venv peers && peers/bin/pip install torch==2.13.0 langchain langchain-milvus langchain-huggingface milvus-lite \
-        "unstructured[md]" txtai
+    python -m venv peers && peers/bin/pip install torch==2.13.0 langchain langchain-milvus langchain-huggingface milvus-lite txtai
 
 Every system runs in a process of its own, one after the other, with its documented defaults, the same small Llama, and the
 same English embedder (all-MiniLM-L6-v2); ckllm also with its own default, which is multilingual. Answers of the peers are what
-the model writes from their retrieved context; nothing in them is verified.
+the model writes from their retrieved context; nothing in them is verified. LangChain reads the files as plain text: its usual
+loader, unstructured, wants to fetch a model from the network first.
 """
 
 from __future__ import annotations
@@ -94,20 +94,17 @@ class LangChain:
             self._embeddings,
             connection_args={"uri": str(place.home / "milvus.db")},
             auto_id=True,
-            index_params={"index_type": "FLAT"},
         )
         self._place, self._model = place, None
 
     def ingest(self, folder: Path) -> int:
         from langchain_core.documents import Document
         from langchain_text_splitters import RecursiveCharacterTextSplitter
-        from unstructured.partition.auto import partition
 
         splitter = RecursiveCharacterTextSplitter(chunk_size=1000, chunk_overlap=200)
         count = 0
         for file in sorted(folder.rglob("*.md")):
-            text = "\n\n".join(str(element) for element in partition(str(file)))
-            chunks = splitter.split_documents([Document(text, metadata={"source": str(file)})])
+            chunks = splitter.split_documents([Document(file.read_text(encoding="utf-8"), metadata={"source": str(file)})])
             self._store.add_documents(chunks)
             count += len(chunks)
         return count
