@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 OPEN_S, REPLY_S, END_S = 600.0, 120.0, 5.0
 """To load a model, which may be converted first; to answer a call; to stop a generation."""
+STALL_S = 240.0
+"""The longest silence between two tokens, and before the first."""
 POLITENESS = 3
 """What is added to the child's nice value, so that searches go before tokens."""
 _LOOK_S, _ORPHAN_S = 0.1, 0.5
@@ -119,13 +121,16 @@ class ModelProcess(BaseLLM):
 
     @staticmethod
     def _pieces(line: _Line, number: int, replies: queue.Queue[_Reply], cancel: threading.Event) -> Iterator[Piece]:
-        ended = False
+        ended, heard = False, time.monotonic()
         try:
             while not cancel.is_set():
                 try:
                     reply = replies.get(timeout=_LOOK_S)
                 except queue.Empty:
+                    if time.monotonic() - heard > STALL_S:
+                        raise UpstreamError(f"the language model has said nothing for {STALL_S:g} s: ask again later") from None
                     continue
+                heard = time.monotonic()
                 ended = isinstance(reply, Failed | _EndType)
                 if isinstance(reply, Failed):
                     raise reply.error()
