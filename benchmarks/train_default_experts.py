@@ -279,7 +279,7 @@ def ship(args: argparse.Namespace) -> None:
             "data_sha256": file_sha256(train_file), "rows": len(train_file.read_text(encoding="utf-8").splitlines()),
             "sets": {"squad2": "CC BY-SA 4.0, 4 articles", "xquad/en": "CC BY-SA 4.0, articles that are in neither other part",
                      "tydiqa/en": "Apache-2.0, articles that are in neither other part"},
-            "validation_articles": sorted(VALIDATION), "test_articles": sorted(TEST), "refusal": NOT_STATED,
+            "validation_articles": sorted(VALIDATION), "test_articles": sorted(TEST),
             "command": f"python benchmarks/train_default_experts.py train --epochs {args.epochs} --steps {args.steps}",
         },
     ), target)  # fmt: skip
