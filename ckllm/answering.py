@@ -9,6 +9,7 @@ from ckllm.asking import Asked, Checked, Draft, Found
 from ckllm.citations.attribution import EvidenceIndex
 from ckllm.citations.checking import check, quoted
 from ckllm.citations.composition import Boxes, Claim, compose
+from ckllm.citations.excerpts import excerpts
 from ckllm.citations.quoting import answering_quotes, quoted_instead, scored_quotes
 from ckllm.citations.refusal import RefusalPolicy, Signals, script
 from ckllm.citations.short_answer import locate, short_answer
@@ -23,10 +24,12 @@ from ckllm.retrieval.sentence_scores import SentenceScorer
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Tokens: of evidence in a prompt, and of the answer."""
+    """Tokens of evidence in a prompt, and of the answer."""
 
     evidence: int
     answer: int
+    sentences: int
+    """The best sentences that are shown to the model; 0: whole passages."""
 
 
 class Answering:
@@ -52,8 +55,8 @@ class Answering:
         signals = Signals(best, index.coverage(found.query), index.coverage_in_one(found.query), across)
         return self._policy.doubt(found.vector, signals)
 
-    def prompt(self, llm: BaseLLM, asked: Asked, evidence: Sequence[Evidence]) -> Prompt:
-        """Messages with as much of the evidence as fits, and the ledger of what is in them.
+    def prompt(self, llm: BaseLLM, asked: Asked, found: Found, evidence: Sequence[Evidence]) -> Prompt:
+        """Messages with as much of the best evidence as fits, and the ledger of what is in them.
 
         UsageError where the question alone does not fit.
         """
@@ -68,7 +71,10 @@ class Answering:
         def fits(hits: Sequence[Hit]) -> bool:
             return llm.count_tokens(grounded_messages(asked.question, hits)) <= bare + room
 
-        packed = pack([entry.hit for entry in evidence], fits)
+        index = EvidenceIndex(evidence)
+        scored = scored_quotes(found.query, index, self._cosines(found, evidence))
+        shown, others = excerpts(scored, index, evidence, self._budget.sentences)
+        packed = pack(shown, fits, others)
         inside = [entry.hit for entry in packed if entry.in_prompt]
         return Prompt(grounded_messages(asked.question, inside), packed)
 
@@ -79,8 +85,9 @@ class Answering:
         offered = [entry for entry in draft.evidence if entry.in_prompt]
         index = EvidenceIndex(offered)
         scored = scored_quotes(found.query, index, self._cosines(found, offered))
-        located = locate(draft.text, found.query, [quote for _, quote in scored])
-        claims = quoted([located.quote]) if located else self._supported(draft.text, index, answering_quotes(scored))
+        answering = answering_quotes(scored)
+        located = locate(draft.text, found.query, answering)
+        claims = quoted([located.quote]) if located else self._supported(draft.text, index, answering)
         exact = located is not None or not claims
         composed = compose(claims or quoted(quoted_instead(scored)), draft.evidence, boxes)
         short = short_answer(composed, located)

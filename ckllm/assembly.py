@@ -236,7 +236,7 @@ def _answering(settings: Settings, scorer: SentenceScorer, embedder: Embedder) -
     from ckllm.citations.refusal import RefusalPolicy
     from ckllm.citations.verification import RuleVerifier
 
-    budget = Budget(settings.retrieval.evidence_tokens, settings.answer.max_tokens)
+    budget = Budget(settings.retrieval.evidence_tokens, settings.answer.max_tokens, settings.retrieval.evidence_sentences)
     return Answering(scorer, RefusalPolicy(embedder, settings.answer.caution), RuleVerifier(SUPPORT_THRESHOLD), budget)
 
 

@@ -66,7 +66,10 @@ class RetrievalSettings(_Section):
     k: int = Field(10, ge=1, le=1000, description="passages in a search")
     candidates: int = Field(50, ge=1, le=1000, description="passages that each search hands to the fusion")
     evidence: int = Field(6, ge=1, le=50, description="passages offered to the model")
-    evidence_tokens: int = Field(640, ge=64, description="tokens of evidence in a prompt")
+    evidence_sentences: int = Field(
+        3, ge=0, description="best sentences of them that the model reads, each with its neighbours; 0: whole passages"
+    )
+    evidence_tokens: int = Field(640, ge=64, description="the most tokens of evidence in a prompt")
 
 
 class AnswerSettings(_Section):

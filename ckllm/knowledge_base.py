@@ -91,7 +91,7 @@ class KnowledgeBase:
         if doubt:
             yield from (Retrieved(evidence), Routed(route), Done(refusal(asked, Draft(route, evidence), doubt, clock.timings())))
             return
-        prompt = answering.prompt(self.llm, asked, evidence)
+        prompt = answering.prompt(self.llm, asked, found, evidence)
         yield from (Retrieved(prompt.evidence), Routed(route))
         draft = yield from self._generate(asked, Draft(route, prompt.evidence, prompt.messages), clock)
         with clock.stage("verify_s"):

@@ -34,8 +34,8 @@ def distinct(hits: Sequence[Hit], most: int) -> list[Hit]:
     return kept
 
 
-def pack(hits: Sequence[Hit], fits: Fits) -> tuple[Evidence, ...]:
-    """The ledger: passages in the prompt first, markers from 1, then those that found no room.
+def pack(hits: Sequence[Hit], fits: Fits, others: Sequence[Hit] = ()) -> tuple[Evidence, ...]:
+    """The ledger: passages in the prompt first, markers from 1, then those that found no room, then `others`, which seek none.
 
     Better passages go first; one that is too long is passed over for a shorter one behind it. Where not even the best fits, its
     beginning is used.
@@ -46,7 +46,7 @@ def pack(hits: Sequence[Hit], fits: Fits) -> tuple[Evidence, ...]:
         (chosen if fits([*chosen, hit]) else left).append(hit)
     if not chosen and left and (part := _beginning(left[0], fits)):
         chosen, left = [part], left[1:]
-    return tuple(Evidence(marker, hit, marker <= len(chosen)) for marker, hit in enumerate([*chosen, *left], start=1))
+    return tuple(Evidence(marker, hit, marker <= len(chosen)) for marker, hit in enumerate([*chosen, *left, *others], start=1))
 
 
 def ledger(hits: Sequence[Hit]) -> tuple[Evidence, ...]:
