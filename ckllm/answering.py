@@ -12,7 +12,7 @@ from ckllm.citations.composition import Boxes, Claim, compose
 from ckllm.citations.excerpts import excerpts
 from ckllm.citations.quoting import answering_quotes, quoted_instead, scored_quotes
 from ckllm.citations.refusal import RefusalPolicy, Signals, script
-from ckllm.citations.short_answer import locate, short_answer
+from ckllm.citations.short_answer import is_short, locate, short_answer
 from ckllm.citations.verification import Verifier
 from ckllm.contracts import Evidence, Hit, Prompt, Quote
 from ckllm.errors import UsageError
@@ -78,20 +78,26 @@ class Answering:
         inside = [entry.hit for entry in packed if entry.in_prompt]
         return Prompt(grounded_messages(asked.question, inside), packed)
 
-    def checked(self, found: Found, draft: Draft, boxes: Boxes) -> Checked:
+    def checked(self, found: Found, draft: Draft, boxes: Boxes, languages: Sequence[str] = ()) -> Checked:
         """The sentence that a short draft was taken from, or the supported sentences of a longer one; exact quotes of the best
-        evidence where there are none.
+        evidence where there are none, or nothing, with the reason. `languages` are those that the expert was made for.
         """
         offered = [entry for entry in draft.evidence if entry.in_prompt]
         index = EvidenceIndex(offered)
-        scored = scored_quotes(found.query, index, self._cosines(found, offered))
+        cosines = self._cosines(found, offered)
+        scored = scored_quotes(found.query, index, cosines)
         answering = answering_quotes(scored)
         located = locate(draft.text, found.query, answering)
         claims = quoted([located.quote]) if located else self._supported(draft.text, index, answering)
         exact = located is not None or not claims
+        if not located and is_short(draft.text) and offered[0].hit.lang in languages:
+            assert found.vector is not None
+            if doubt := self._policy.unfound(found.vector, max(cosines.values())):
+                return Checked("", None, (), (), draft.evidence, exact, doubt)
         composed = compose(claims or quoted(quoted_instead(scored)), draft.evidence, boxes)
         short = short_answer(composed, located)
-        return Checked(composed.answer, short, composed.sentences, composed.citations, composed.evidence, exact)
+        reason = "" if composed.answer else "nothing that was found could be verified"
+        return Checked(composed.answer, short, composed.sentences, composed.citations, composed.evidence, exact, reason)
 
     def _supported(self, draft: str, index: EvidenceIndex, quotes: Sequence[Quote]) -> list[Claim]:
         """Sentences of the draft that the evidence supports and that rest on one of `quotes`: what is true may still say

@@ -107,7 +107,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The answer after verification; `answer` is "" where nothing could be verified."""
+    """The answer after verification; `answer` is "" where there is none, and `reason` says why."""
 
     answer: str
     short_answer: str | None
@@ -115,6 +115,8 @@ class Checked:
     citations: tuple[Citation, ...]
     evidence: tuple[Evidence, ...]
     quoted: bool
+    reason: str = ""
+    """Why there is no answer."""
 
     def as_answer(self, asked: Asked, draft: Draft, timings: Timings) -> Answer:
         return Answer(

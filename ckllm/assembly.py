@@ -114,6 +114,7 @@ def build(settings: Settings, collection: str, *, create: bool, replacements: Re
         answering=Lazy(lambda: _answering(settings, scorer(), embedder())),
         router=Lazy(lambda: _router(settings, embedder)),
         adapters=lambda weights: _adapters(settings, weights),
+        languages=lambda weights: _languages(settings, weights),
         rewrite=_rewrite(),
         condition=_condition,
         access=replacements.access or (lambda user: _access(settings, user)),
@@ -256,6 +257,14 @@ def _adapters(settings: Settings, weights: Mapping[str, float]) -> dict[str, flo
     from ckllm.experts.table import open_registry
 
     return adapter_weights(weights, open_registry(settings))
+
+
+def _languages(settings: Settings, weights: Mapping[str, float]) -> tuple[str, ...]:
+    from ckllm.experts.table import open_registry
+
+    registry = open_registry(settings)
+    spoken = [set(registry.get(name).card.languages) if name in registry else set() for name in weights]
+    return tuple(sorted(set.intersection(*spoken))) if spoken else ()
 
 
 def train_router(settings: Settings, data: Path, progress: Callable[[str], None]) -> dict[str, Any]:

@@ -95,9 +95,9 @@ class KnowledgeBase:
         yield from (Retrieved(prompt.evidence), Routed(route))
         draft = yield from self._generate(asked, Draft(route, prompt.evidence, prompt.messages), clock)
         with clock.stage("verify_s"):
-            checked = answering.checked(found, draft, self.catalogue.boxes)
+            checked = answering.checked(found, draft, self.catalogue.boxes, self._parts.languages(route.weights))
         if not checked.answer:
-            yield Done(refusal(asked, draft, "nothing that was found could be verified", clock.timings()))
+            yield Done(refusal(asked, draft, checked.reason, clock.timings()))
             return
         yield Verified(checked.sentences, checked.citations)
         yield Done(checked.as_answer(asked, draft, clock.timings()))

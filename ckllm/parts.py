@@ -84,6 +84,8 @@ class Parts:
     router: Lazy[Router]
     adapters: Callable[[Mapping[str, float]], dict[str, float]]
     """Weights by expert → weights by adapter folder; labels without an adapter are served by the model as it is."""
+    languages: Callable[[Mapping[str, float]], tuple[str, ...]]
+    """Weights by expert → the languages that all of them were made for; none where that is not known."""
     rewrite: Callable[[str, Sequence[Message]], str]
     condition: Callable[[str | Mapping[str, Any]], str]
     """A caller's condition, checked and translated for the store."""

@@ -82,6 +82,25 @@ def test_only_the_supported_sentences_are_kept(kb: KnowledgeBase) -> None:
     assert [sentence.text for sentence in answer.sentences] == [TRUE]
 
 
+def test_a_short_answer_is_marked_in_its_sentence(kb: KnowledgeBase) -> None:
+    script(kb, "Mayor Ada Brandt")
+    answer = kb.ask(QUESTION)
+    assert answer.answer == f"{TRUE} [1]"
+    assert answer.short_answer == "Mayor Ada Brandt"
+    assert answer.quoted
+    exact(answer, kb)
+
+
+@pytest.mark.parametrize(("caution", "refused"), [("balanced", True), ("open", False)])
+def test_a_short_answer_that_stands_nowhere_is_no_answer(tmp_path: Path, caution: str, refused: bool) -> None:
+    with knowledge_base(tmp_path, lambda _messages: "Gerda Holm", answer__caution=caution) as kb:
+        add(kb, "bridge.txt", TRUE)
+        answer = kb.ask(QUESTION)
+        assert answer.refused is refused
+        assert answer.short_answer is None
+        assert not refused or (answer.reason or "").endswith("no answer to the question was found in them")
+
+
 def test_what_is_true_but_answers_another_question_gives_way_to_a_quote(kb: KnowledgeBase) -> None:
     script(kb, "The hatch stays closed while the pump runs.")
     answer = kb.ask(QUESTION)

@@ -23,6 +23,7 @@ MOST_OF_SENTENCE = 0.6
 STRETCH = 2
 """Words of the evidence that may stand between those of the draft, for each of the draft's."""
 _CURRENCY = regex.compile(r"[$€£¥₹]\s?$")
+_SENTENCE_ENDS = (".", "!", "?", "।", "。", "؟")
 _SIGN = regex.compile(r"\s?[%‰°€]")
 
 
@@ -37,6 +38,11 @@ class Located:
     @property
     def text(self) -> str:
         return self.quote.text[self.start : self.end]
+
+
+def is_short(draft: str) -> bool:
+    """Whether a draft is a short answer rather than a sentence, which would end in its mark."""
+    return 0 < len(terms(clean_draft(draft))) <= LONGEST and not draft.rstrip().endswith(_SENTENCE_ENDS)
 
 
 def locate(draft: str, question: str, quotes: Sequence[Quote]) -> Located | None:
