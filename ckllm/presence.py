@@ -1,7 +1,7 @@
 """How a running service is found by the other commands: `service.json` in the home, readable by its owner alone.
 
 Milvus Lite serves one process; the service that has the folder open lets the others in through its Unix socket. The file may be
-stale, since a killed process leaves it: what counts is whether its socket takes a connection.
+stale, since a killed process leaves it: what counts is whether its socket takes a connection, or else its process runs.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+import psutil
 
 from ckllm.contracts import digest
 
@@ -45,6 +47,15 @@ class Presence:
     def store_is_open(self) -> bool:
         return bool(self.socket) and _connects(socket.AF_UNIX, self.socket)
 
+    def lives(self) -> bool:
+        """Whether the process that announced itself still runs: another one may have its number, or its port, by now."""
+        if self.socket:
+            return self.store_is_open()
+        try:
+            return psutil.Process(self.pid).create_time() <= self.started
+        except (psutil.Error, ValueError):
+            return False
+
     def answers(self) -> bool:
         place = urlsplit(self.address)
         family = socket.AF_INET6 if ":" in (place.hostname or "") else socket.AF_INET
@@ -65,9 +76,9 @@ def find(settings: Settings) -> Presence | None:
 
 
 def running(settings: Settings) -> Presence | None:
-    """The service of this home, if it answers."""
+    """The service of this home, if it lives and answers."""
     found = find(settings)
-    return found if found is not None and found.answers() else None
+    return found if found is not None and found.lives() and found.answers() else None
 
 
 def store_socket(settings: Settings) -> str:
