@@ -49,14 +49,22 @@ class Doors:
         return self._keyed or bool(self._settings.user_header)
 
     def caller(self, headers: Headers, address: str) -> Caller:
-        """HttpError 401 where nobody is recognised."""
+        """HttpError 401 where nobody is recognised, 403 where another than the owner would look with a user's eyes."""
         scheme, _, secret = headers.get("authorization", "").partition(" ")
         secret = secret.strip() if scheme.lower() == "bearer" else ""
-        if secret and self._token and hmac.compare_digest(secret.encode("utf-8", "replace"), self._token.encode()):
-            user = headers.get("x-ckllm-as")
-            return THE_OWNER if user is None else self._as(unquote(user))
-        if not self.keyed():
-            return THE_OWNER
+        eyes = headers.get("x-ckllm-as")
+        if self._opens(secret) or not self.keyed():
+            return THE_OWNER if eyes is None else self._as(unquote(eyes))
+        caller = self._recognised(headers, address, secret)
+        if eyes is not None:
+            raise HttpError(403, "not_the_owner", "only the owner may look with a user's eyes")
+        return caller
+
+    def _opens(self, secret: str) -> bool:
+        """Whether it is the owner's local token."""
+        return bool(secret and self._token) and hmac.compare_digest(secret.encode("utf-8", "replace"), self._token.encode())
+
+    def _recognised(self, headers: Headers, address: str, secret: str) -> Caller:
         key = self._ring().find(secret) if secret else None
         if key is not None:
             return of_key(key)

@@ -261,7 +261,21 @@ def test_the_owner_looks_with_a_users_eyes(shared: Shared) -> None:
     assert "quillfeather" not in as_bruno
     assert refused.status_code == 403
     with shared.service.http(shared.keys["bruno"]) as http:
-        assert "quillfeather" not in http.post("/v1/search", json={"query": CIPHER}, headers={"X-Ckllm-As": "rosa"}).text
+        foreign = http.post("/v1/search", json={"query": CIPHER}, headers={"X-Ckllm-As": "rosa"})
+    assert (foreign.status_code, envelope(foreign)["code"]) == (403, "not_the_owner")
+    with shared.service.http("nope") as http:
+        assert http.get("/v1/models", headers={"X-Ckllm-As": "rosa"}).status_code in (401, 429)
+
+
+def test_whoever_owns_a_service_without_keys_looks_with_a_users_eyes_too(tmp_path: Path) -> None:
+    with served(tmp_path / "home") as service:
+        service.add(tmp_path, "hidden.txt", SECRET, ["red"])
+        with service.http() as http:
+            assert "quillfeather" in http.post("/v1/search", json={"query": CIPHER}).text
+            seen = http.post("/v1/search", json={"query": CIPHER}, headers={"X-Ckllm-As": "bruno"})
+            assert seen.status_code in (200, 404)
+            assert "quillfeather" not in seen.text
+            assert http.get("/v1/keys", headers={"X-Ckllm-As": "bruno"}).status_code == 403
 
 
 def test_a_proxys_header_counts_only_from_where_it_is_trusted(tmp_path: Path) -> None:
