@@ -62,10 +62,13 @@ class Answering:
         """
         answer = asked.max_tokens or self._budget.answer
         bare = llm.count_tokens(grounded_messages(asked.question, ()))
-        room = min(self._budget.evidence, llm.context_length - answer - bare)
+        room = self._budget.evidence
+        if llm.context_length:  # a server that does not say refuses what does not fit
+            room = min(room, llm.context_length - answer - bare)
         if room < min(64, self._budget.evidence):
             raise UsageError(
-                f"the question has about {bare:,} tokens, which leaves no room in the model's {llm.context_length:,}: shorten it"
+                f"the question has about {bare:,} tokens and its answer may have {answer:,}, which leaves no room for evidence "
+                f"in the model's {llm.context_length:,}: shorten it, or allow fewer tokens (max_tokens)"
             )
 
         def fits(hits: Sequence[Hit]) -> bool:

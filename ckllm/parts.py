@@ -25,6 +25,8 @@ from ckllm.store.base import IndexDescription, VectorStore
 from ckllm.store.catalogue import Catalogue, CollectionRow
 
 T = TypeVar("T")
+REMEMBERED = 16
+"""Mixtures of experts that are not prepared for again."""
 
 
 class Lazy(Generic[T]):
@@ -93,11 +95,17 @@ class Parts:
     """What a user of that name may see."""
     warming: dict[frozenset[tuple[str, float]], threading.Thread] = field(default_factory=dict)
     """Mixtures of experts that the language model was prepared for, by threads that may still be at it."""
+    guard: threading.Lock = field(default_factory=threading.Lock)
 
     def warm(self, weights: Mapping[str, float]) -> None:
         """Begin to load the language model with a route's adapters; who asks it waits for it, and gets its error."""
         kind = frozenset(weights.items())
-        if kind not in self.warming:
+        with self.guard:
+            if kind in self.warming:
+                return
+            ended = [known for known, thread in self.warming.items() if not thread.is_alive()]
+            for known in ended[: max(0, len(self.warming) - REMEMBERED + 1)]:
+                del self.warming[known]
             self.warming[kind] = threading.Thread(target=self._prepare, args=(weights,), name="warming", daemon=True)
             self.warming[kind].start()
 
@@ -106,9 +114,11 @@ class Parts:
             self.llm().prepare(self.adapters(weights))
 
     def close(self) -> None:
-        for thread in list(self.warming.values()):
+        with self.guard:
+            threads = list(self.warming.values())
+            self.warming.clear()
+        for thread in threads:
             thread.join()
-        self.warming.clear()
         for lazy in (self.answering, self.reranker, self.retriever, self.embedder):
             lazy.taken()
         for model in self.llm.taken():

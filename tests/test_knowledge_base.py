@@ -82,6 +82,17 @@ def test_only_the_supported_sentences_are_kept(kb: KnowledgeBase) -> None:
     assert [sentence.text for sentence in answer.sentences] == [TRUE]
 
 
+def test_a_model_that_does_not_tell_its_context_answers(kb: KnowledgeBase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kb.llm, "_context", 0)  # as a server's, which knows itself what fits
+    monkeypatch.setattr(kb.llm, "_check_context", lambda *_: None)
+    assert kb.ask(QUESTION).answer == f"{TRUE} [1]"
+
+
+def test_an_answer_that_leaves_no_room_is_named(kb: KnowledgeBase) -> None:
+    with pytest.raises(UsageError, match="max_tokens"):
+        kb.ask(QUESTION, max_tokens=1_000_000)
+
+
 def test_a_short_answer_is_marked_in_its_sentence(kb: KnowledgeBase) -> None:
     script(kb, "Mayor Ada Brandt")
     answer = kb.ask(QUESTION)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from ckllm.errors import StoreError
-from ckllm.parts import Lazy
+from ckllm.parts import REMEMBERED, Lazy
+from tests.knowledge import knowledge_base
 
 
 def test_what_is_made_ahead_is_made_once() -> None:
@@ -56,3 +59,16 @@ def test_what_was_made_ahead_and_never_asked_for_is_taken() -> None:
     broken = Lazy(fails)
     broken.ahead()
     assert broken.taken() == []
+
+
+def test_many_threads_warm_a_mixture_once_and_few_are_remembered(tmp_path: Path) -> None:
+    with knowledge_base(tmp_path) as kb:
+        parts = kb._parts
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(parts.warm, [{"base": 1.0}] * 64))
+        assert len(parts.warming) == 1
+        for number in range(100):
+            parts.warm({"base": number / 100})
+            next(reversed(parts.warming.values())).join()
+        assert len(parts.warming) <= REMEMBERED
+    assert not parts.warming

@@ -33,7 +33,8 @@ def router(core: Core) -> APIRouter:
     async def complete(body: ChatBody, request: Request, caller: Annotated[Caller, Depends(reader)]) -> Response:
         """One verified, cited answer to the last message; the messages before it are the conversation so far."""
         spoken = await core.work(_conversation, core, body, caller)
-        options = options_of(core, body, caller, (*(history(spoken) if spoken else ()), *body.history))
+        turns = (*(history(spoken) if spoken else ()), *body.history)
+        options = await core.work(options_of, core, body, caller, turns)
         collection = body.collection or (spoken.collection if spoken else "main")
         base = await core.work(core.visible, collection, caller)
         completion = Completion.new(body.model, options["max_tokens"] or core.settings.answer.max_tokens)

@@ -183,6 +183,8 @@ class Core:
         """Open the store, so that nothing else does; StoreError where that cannot be done."""
         self._common.catalogue()
         self._common.store()
+        for database in (self.lookup, self.jobs, self.conversations, self.feedback, self.audit_log):
+            database()  # to open one waits for its turn to write, which no request should do on the event loop
 
     def warm_up(self) -> None:
         """Load the models. What fails is told by /ready and tried again when it is needed."""

@@ -58,7 +58,7 @@ def observer(core: Core) -> Callable[[Scope, int, float], None]:
     def observe(scope: Scope, status: int, seconds: float) -> None:
         route, caller, problem = scope.get("route"), scope.get("ckllm.caller"), scope.get("ckllm.problem")
         pattern = getattr(route, "path", None) or "none"
-        core.metrics.request(scope["method"] if route else "any", pattern, status, seconds)
+        core.metrics.request(scope["method"] if route and status != 405 else "any", pattern, status, seconds)
         fields = {
             "request": scope["ckllm.request_id"],
             "method": scope["method"],

@@ -26,7 +26,7 @@ def _deep(value: Any, left: int = _DEPTH) -> bool:
     return left == 0 or any(_deep(one, left - 1) for one in inside)
 
 
-def _shallow(value: Any) -> Any:
+def shallow(value: Any) -> Any:
     if _deep(value):
         raise ValueError(f"is nested more than {_DEPTH} deep")
     return value
@@ -40,7 +40,7 @@ class SearchBody(Body):
     collection: Name = "main"
     where: Where = Field("", description='a condition, e.g. \'lang == "hi" and page >= 2\' or {"lang": "hi"}')
 
-    _shallow_where = field_validator("where", mode="before")(_shallow)
+    _shallow_where = field_validator("where", mode="before")(shallow)
 
 
 class RouteBody(Body):
@@ -109,7 +109,7 @@ class ChatBody(BaseModel):
     conversation: str | None = Field(None, max_length=64, description="id of a conversation: its turns are the history")
     draft: bool = Field(False, description="in a stream, also send unverified words as they are written, in `delta.draft`")
 
-    _shallow_where = field_validator("where", mode="before")(_shallow)
+    _shallow_where = field_validator("where", mode="before")(shallow)
 
     @field_validator("stop")
     @classmethod

@@ -17,7 +17,7 @@ from ckllm.service.conversations import TURNS
 from ckllm.service.errors import Json
 from ckllm.service.feedback import documents_of
 from ckllm.service.nouns import Conversation
-from ckllm.service.schemas import Body, Name
+from ckllm.service.schemas import Body, Name, shallow
 
 if TYPE_CHECKING:
     from ckllm.service.core import Core
@@ -40,6 +40,8 @@ class FeedbackBody(Body):
     answer: dict[str, Any] = Field(description="the answer, as `ask` and the extension fields of a completion have it")
     comment: str = Field("", max_length=10_000)
     correction: str = Field("", max_length=10_000, description="what the answer should have been")
+
+    _shallow_answer = field_validator("answer", mode="before")(shallow)
 
     @field_validator("answer")
     @classmethod

@@ -60,3 +60,13 @@ def test_feedback_comes_back_as_rows(open_service: Served) -> None:
     assert rows[0]["correction"] == "Twelve kilometres."
     assert rows[0]["answer"]["evidence"][0]["text"]
     assert "choices" not in rows[1]["answer"], "only what is an answer is kept"
+
+
+def test_feedback_on_what_is_nested_too_deep_is_refused(open_service: Served) -> None:
+    deep: object = 1
+    for _ in range(800):
+        deep = {"x": deep}
+    with open_service.http() as http:
+        reply = http.post("/v1/feedback", json={"rating": 1, "answer": {"route": {"scores": deep}}})
+    assert reply.status_code == 422
+    assert reply.json()["error"]["type"]
