@@ -62,13 +62,14 @@ def ingest(
     return account.report()
 
 
-def remove(kb: Target, ids: Iterable[str]) -> int:
+def remove(kb: Target, ids: Iterable[str], patience_s: float = -1) -> int:
     """Remove documents of any collection with everything that is stored of them; returns how many.
 
-    Raises UnknownDocumentError, before anything is removed, for an id that does not exist.
+    Raises UnknownDocumentError, before anything is removed, for an id that does not exist, and filelock.Timeout where another
+    run goes on for longer than `patience_s`; below 0 its end is waited for.
     """
     wanted = list(dict.fromkeys(ids))
-    with writing(kb.home):
+    with writing(kb.home, patience_s):
         kb.catalogue.remove(wanted)
         for collection in kb.catalogue.collections():
             drop_obsolete(kb, collection.name)

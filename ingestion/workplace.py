@@ -16,8 +16,10 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @contextmanager
-def writing(home: Path) -> Iterator[Path]:
+def writing(home: Path, patience_s: float = -1) -> Iterator[Path]:
     """Hold the lock that lets one process at a time change a knowledge base; a second one waits for the first.
+
+    Raises filelock.Timeout where that takes longer than `patience_s`; below 0 it may take for ever.
 
     Yields an empty folder, which is removed at the end; one that a killed run has left is removed at the beginning. A full disk
     becomes a StoreError: the run ends, and what was finished stays.
@@ -25,7 +27,7 @@ def writing(home: Path) -> Iterator[Path]:
     scratch = home / "ingesting"
     try:
         home.mkdir(parents=True, exist_ok=True)
-        with FileLock(home / "writer.lock"):
+        with FileLock(home / "writer.lock", timeout=patience_s):
             shutil.rmtree(scratch, ignore_errors=True)
             scratch.mkdir()
             try:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query
-from filelock import FileLock, Timeout
+from fastapi import APIRouter, Depends, FastAPI, Path, Query
+from filelock import Timeout
 from starlette.responses import Response
 
 from ckllm.contracts import to_json
@@ -23,7 +28,14 @@ BUSY_S = 20.0
 
 
 def router(core: Core) -> APIRouter:
-    routes = APIRouter(tags=["documents"])
+    removing = ThreadPoolExecutor(2, "remove")
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        removing.shutdown(wait=False, cancel_futures=True)
+
+    routes = APIRouter(tags=["documents"], lifespan=life)
 
     @routes.get("/v1/documents", response_model=None)
     async def listed(caller: Reader, collection: str | None = None, state: str | None = None) -> Response:
@@ -57,7 +69,8 @@ def router(core: Core) -> APIRouter:
     @routes.delete("/v1/documents/{document_id}", response_model=None)
     async def remove(document_id: str, caller: Writer) -> Response:
         """Remove a document with everything that is stored of it."""
-        await core.work(_remove, core, document_id, caller)
+        # threads of their own: removals that wait for an ingestion must not hold up everything else
+        await asyncio.get_running_loop().run_in_executor(removing, _remove, core, document_id, caller, time.monotonic() + BUSY_S)
         return Json({"removed": document_id})
 
     return routes
@@ -68,20 +81,14 @@ def _text(core: Core, document_id: str, caller: Caller) -> dict[str, Any]:
     return to_json(core.base().document_text(document_id, caller.access))
 
 
-def _remove(core: Core, document_id: str, caller: Caller) -> None:
+def _remove(core: Core, document_id: str, caller: Caller, deadline: float) -> None:
+    """HttpError 409 where an ingestion goes on for longer than a client should wait: until `deadline`, in monotonic seconds."""
     from ingestion.pipeline import remove
 
     known = core.lookup().document(document_id, caller.access)
-    _wait_for_the_writer(core)
-    remove(core.base(), [document_id])
-    core.uploads.forget(known.row.source)
-
-
-def _wait_for_the_writer(core: Core) -> None:
-    """HttpError 409 where an ingestion goes on for longer than a client should wait."""
     try:
-        with FileLock(core.settings.home / "writer.lock", timeout=BUSY_S):
-            return
+        remove(core.base(), [document_id], patience_s=max(0.0, deadline - time.monotonic()))
     except Timeout:
         message = "documents are being ingested at the moment: try again when that is done"
         raise HttpError(409, "busy", message, headers={"Retry-After": "10"}) from None
+    core.uploads.forget(known.row.source)

@@ -181,3 +181,36 @@ def test_a_removal_does_not_wait_for_a_long_ingestion(service: Served, monkeypat
             client.remove(row.id)
         assert (refused.value.status, refused.value.code) == (409, "busy")
         client.remove(row.id)
+
+
+def test_removals_that_wait_hold_up_nothing_else(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from filelock import FileLock
+
+    monkeypatch.setattr("ckllm.service.documents.BUSY_S", 3.0)
+    with service.client() as client:
+        row = client.documents(state="live")[0]
+
+    def remove() -> int:
+        with service.http() as http:
+            return http.delete(f"/v1/documents/{row.id}").status_code
+
+    began = time.monotonic()
+    with FileLock(service.core.settings.home / "writer.lock"), ThreadPoolExecutor(12) as pool:
+        removals = [pool.submit(remove) for _ in range(12)]
+        time.sleep(0.5)
+        with service.http() as http:
+            assert http.get(f"/v1/documents/{row.id}").status_code == 200
+        assert not any(removal.done() for removal in removals), "they still wait"
+        assert [removal.result() for removal in removals] == [409] * 12
+    assert time.monotonic() - began < 8, "they wait beside each other, not one after the other"
+
+
+def test_the_threads_for_removals_end_with_the_service(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    with served(tmp_path) as running, running.http() as http:
+        assert http.delete(f"/v1/documents/{'0' * 32}").status_code == 404
+        mine = [one for one in set(threading.enumerate()) - before if one.name.startswith("remove")]
+        assert mine
+    wait_for(lambda: not any(thread.is_alive() for thread in mine))
