@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ckllm.contracts import to_json
 from ckllm.errors import CkllmError
+from ckllm.service.errors import problem_of
 from ckllm.service.jobs import Jobs, Order
 from ckllm.service.logs import log
 from ckllm.service.nouns import JobState
@@ -61,6 +62,7 @@ class Worker:
                     self._one(job_id)
                     continue
             except CkllmError as error:
+                resumed = False  # a job whose end could not be written down is left running
                 log.warning("jobs wait", extra={"fields": {"reason": type(error).__name__}})
             self._wake.wait(_LOOK_S)
             self._wake.clear()
@@ -75,7 +77,10 @@ class Worker:
             else:
                 jobs.finish(job_id, JobState.CANCELLED)
         except CkllmError as error:
-            jobs.finish(job_id, JobState.FAILED, error=str(error))
+            told = problem_of(error, trusted=False).message
+            if told != str(error):
+                log.error("job failed", extra={"fields": {"job": job_id, "reason": str(error)}})
+            jobs.finish(job_id, JobState.FAILED, error=told)
         except Exception:  # noqa: BLE001 - one job's end must not be the end of all
             log.exception("job failed", extra={"fields": {"job": job_id}})
             jobs.finish(job_id, JobState.FAILED, error="an unexpected error; the service's log has it under the job's id")

@@ -12,6 +12,8 @@ import pytest
 
 from ckllm.client import RefusedError
 from ckllm.contracts import IngestReport
+from ckllm.errors import StoreError
+from ckllm.service.jobs import Jobs
 from ckllm.service.nouns import JobState
 from ckllm.service.uploads import file_name, folder_name
 from ingestion import pipeline
@@ -214,3 +216,35 @@ def test_the_threads_for_removals_end_with_the_service(tmp_path: Path) -> None:
         mine = [one for one in set(threading.enumerate()) - before if one.name.startswith("remove")]
         assert mine
     wait_for(lambda: not any(thread.is_alive() for thread in mine))
+
+
+def test_a_job_whose_end_could_not_be_written_down_is_gone_on_with(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    finish, refused = Jobs.finish, threading.Event()
+
+    def full(self: Jobs, *args: Any, **kwargs: Any) -> None:
+        if not refused.is_set():
+            refused.set()
+            raise StoreError("the disk is full")
+        finish(self, *args, **kwargs)
+
+    monkeypatch.setattr(Jobs, "finish", full)
+    with service.client() as client:
+        job = client.upload([("full.txt", b"The barn of Isk is full.")])
+        assert list(client.job_events(job.id))[-1].state is JobState.DONE
+    assert refused.is_set()
+
+
+def test_what_is_wrong_inside_is_logged_and_not_told(
+    service: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def breaks(*_: Any, **__: Any) -> IngestReport:
+        raise StoreError("postgresql://inside does not serve")
+
+    with service.client() as client, monkeypatch.context() as patch:
+        patch.setattr(pipeline, "ingest", breaks)
+        last = list(client.job_events(client.upload([("y.txt", b"x y z")]).id))[-1]
+    assert last.state is JobState.FAILED
+    assert last.error is not None
+    assert "postgresql" not in last.error
+    logged = [getattr(record, "fields", {}) for record in caplog.records if record.getMessage() == "job failed"]
+    assert logged == [{"job": last.id, "reason": "postgresql://inside does not serve"}]
