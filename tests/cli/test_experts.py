@@ -52,7 +52,8 @@ def test_experts_are_added_shown_and_removed(run: Run, tmp_path: Path) -> None:
     assert run("experts", "show", "contracts").code == 2
 
 
-def test_people_get_tables(run: Run, tmp_path: Path) -> None:
+def test_people_get_tables(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     run("experts", "add", carded(tmp_path / "contracts", "contracts"))
     assert "reads contracts" in run("experts", "list").out
     shown = run("experts", "show", "contracts").out
