@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -11,14 +12,15 @@ from pydantic import Field, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import Response
 
-from ckllm.contracts import digest
-from ckllm.errors import UnknownDocumentError
+from ckllm.errors import CkllmError
 from ckllm.service.caller import Caller, reader, writer
 from ckllm.service.completion import event_bytes
 from ckllm.service.errors import HttpError, Json
 from ckllm.service.events import Events
 from ckllm.service.jobs import Order
+from ckllm.service.nouns import Job
 from ckllm.service.schemas import Body, Name
+from ckllm.service.uploads import Arrival, file_name
 
 if TYPE_CHECKING:
     from ckllm.service.core import Core
@@ -60,12 +62,11 @@ def router(core: Core) -> APIRouter:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "multipart/form-data":
             async with request.form(max_files=FILES, max_fields=FIELDS) as form:
-                order = await core.work(_uploaded, core, form, caller)
+                job = await core.work(_uploaded, core, form, caller)
         elif kind == "application/json":
-            order = await core.work(_addresses, core, await request.body(), caller)
+            job = await core.work(_addresses, core, await request.body(), caller)
         else:
             raise HttpError(415, "media_type", "send files as multipart/form-data, or addresses as application/json")
-        job = await core.work(core.jobs().create, caller, order)
         core.worker.wake()
         return Json({"job": job.as_json()}, 202)
 
@@ -94,15 +95,15 @@ def router(core: Core) -> APIRouter:
         """A new job with the same sources; what is there already costs nothing."""
         old = await core.work(core.jobs().get, job_id, caller)
         caller.may_give(old.groups)
-        again = await core.work(core.jobs().create, caller, await core.work(core.jobs().order, job_id))
+        again = await core.work(_again, core, old, caller)
         core.worker.wake()
         return Json({"job": again.as_json()}, 202)
 
     return routes
 
 
-def _uploaded(core: Core, form: FormData, caller: Caller) -> Order:
-    """Store the files of a form."""
+def _uploaded(core: Core, form: FormData, caller: Caller) -> Job:
+    """Store the files of a form and make their job."""
     strange = set(form) - {"files", "file", "collection", "groups"}
     if strange:
         raise HttpError(422, "invalid_body", f"unknown field {sorted(strange)[0][:80]!r}: send files, collection, groups")
@@ -112,27 +113,61 @@ def _uploaded(core: Core, form: FormData, caller: Caller) -> Order:
     if not files:
         raise HttpError(422, "no_files", "there is no file in the form: send some as `files`", "files")
     caller.may_give(fields.groups)
-    kept = dict(core.uploads.keep(one.file, one.filename or "", caller.user, fields.collection) for one in files)
-    return Order(fields.collection, tuple(sorted(set(fields.groups))), tuple(kept.items()))
+    names = [file_name(one.filename or "") for one in files]
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise HttpError(422, "same_name", f"two files of the form are called {twice!r}: send one under another name", "files")
+    arrivals: list[Arrival] = []
+    try:
+        for one, name in zip(files, names, strict=True):
+            arrivals.append(core.uploads.store(one.file, name, caller.user, fields.collection))
+        sources = tuple((one.shown, str(one.path)) for one in arrivals)
+        return _create(core, Order(fields.collection, tuple(sorted(set(fields.groups))), sources), caller, arrivals)
+    finally:
+        core.uploads.drop(arrivals)
 
 
-def _addresses(core: Core, body: bytes, caller: Caller) -> Order:
+def _addresses(core: Core, body: bytes, caller: Caller) -> Job:
     fields = _checked(UrlsBody, body)
     caller.may_give(fields.groups)
-    for url in fields.urls:
-        _refuse_taken(core, fields.collection, url.split("#", 1)[0], caller)
-    urls = tuple((url, url) for url in dict.fromkeys(fields.urls))
-    return Order(fields.collection, tuple(sorted(set(fields.groups))), urls)
+    urls = {url.split("#", 1)[0]: url for url in fields.urls}
+    sources = tuple((url, place) for place, url in urls.items())
+    return _create(core, Order(fields.collection, tuple(sorted(set(fields.groups))), sources), caller)
 
 
-def _refuse_taken(core: Core, collection: str, url: str, caller: Caller) -> None:
-    """One address is one document of a collection: a user must not change one that belongs to others."""
-    document_id = digest(collection, url)
-    if core.lookup().exists(document_id):
+def _again(core: Core, old: Job, caller: Caller) -> Job:
+    return _create(core, core.jobs().order(old.id), caller, since=old.created)
+
+
+def _create(core: Core, order: Order, caller: Caller, arrivals: Sequence[Arrival] = (), since: float | None = None) -> Job:
+    """Make a job, and bring its uploads to their paths. `since`: when the job was made that it repeats.
+
+    A job keeps paths, not bytes. HttpError 409 where it could come to read what another one has for other groups, or where an
+    address belongs to documents that the caller does not see.
+    """
+    with core.uploads.settled():
+        clash = core.jobs().clash(order, since)
+        if clash is not None:
+            mend = "wait for its end, or cancel it" if since is None else "add it anew when that is at its end"
+            raise HttpError(409, "other_groups", f"{clash[:200]} is in another job, for other groups: {mend}")
+        # only now: what another job was about to add is there by now
+        _refuse_taken(core, order, caller, again=since is not None)
         try:
-            core.lookup().document(document_id, caller.access)
-        except UnknownDocumentError:
-            raise HttpError(409, "taken", f"{url[:200]} cannot be added to this collection: use another one", "urls") from None
+            core.uploads.place(arrivals)
+            return core.jobs().create(caller, order)
+        except CkllmError:
+            core.uploads.take_back(arrivals)
+            raise
+
+
+def _refuse_taken(core: Core, order: Order, caller: Caller, *, again: bool) -> None:
+    """One address is one document of a collection: a user must not change one that belongs to others."""
+    for name, place in order.sources:
+        if place.startswith(("http://", "https://")):
+            if core.lookup().taken(order.collection, place.split("#", 1)[0], caller.access):
+                raise HttpError(409, "taken", f"{place[:200]} cannot be added to this collection: use another one", "urls")
+        elif again and any(groups != order.groups for groups in core.lookup().groups_of(order.collection, place)):
+            raise HttpError(409, "other_groups", f"{name[:200]} has been added for other groups: upload it anew")
 
 
 def _checked(kind: type[Any], values: Any) -> Any:

@@ -67,6 +67,16 @@ class Jobs(Database):
             row = connection.execute(select(job_table).where(job_table.c.id == job_id)).one()
         return Order(row.collection, unpack_names(row.groups), tuple((name, place) for name, place in unpacked(row.sources)))
 
+    def clash(self, order: Order, since: float | None = None) -> str | None:
+        """Name of a source that an open job has for other groups too, or, with `since`, any job made later; None: of none."""
+        open_ = job_table.c.state.in_([JobState.QUEUED.value, JobState.RUNNING.value])
+        rivals = open_ if since is None else or_(open_, job_table.c.created > since)
+        other = and_(job_table.c.collection == order.collection, job_table.c.groups != pack_names(order.groups))
+        with self._reading() as connection:
+            rows = connection.execute(select(job_table.c.sources).where(rivals, other)).scalars().all()
+        theirs = {place for sources in rows for _, place in unpacked(sources)}
+        return next((name for name, place in order.sources if place in theirs), None)
+
     def cancel(self, job_id: str, caller: Caller) -> Job:
         """A waiting job ends at once, a running one soon; a finished one stays as it is."""
         self.get(job_id, caller)

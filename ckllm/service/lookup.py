@@ -6,11 +6,11 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from ckllm.contracts import Access, DocumentRow, VersionState
 from ckllm.errors import UnknownDocumentError
-from ckllm.store.catalogue_rows import UNFINISHED, unpack_names, visible
+from ckllm.store.catalogue_rows import UNFINISHED, storable, unpack_names, visible
 from ckllm.store.catalogue_schema import document_table, version_table
 from ckllm.store.database import Database
 
@@ -56,10 +56,19 @@ class Lookup(Database):
             shown.media_type if live else "",
         )  # fmt: skip
 
-    def exists(self, document_id: str) -> bool:
-        """Whether there is such a document, whoever may see it."""
+    def groups_of(self, collection: str, source: str) -> list[tuple[str, ...]]:
+        """Groups of each document that comes from a source, whoever may see it: the source itself, and members of an archive."""
+        own, members = storable(source), storable(source) + "!/"
+        mine = or_(document_table.c.source == own, document_table.c.source.startswith(members, autoescape=True))
+        query = select(document_table.c.source, document_table.c.groups).where(document_table.c.collection == collection, mine)
         with self._reading() as connection:
-            return connection.execute(select(document_table.c.id).where(document_table.c.id == document_id)).first() is not None
+            rows = connection.execute(query).all()
+        # SQLite's LIKE does not tell upper from lower case
+        return [unpack_names(row.groups) for row in rows if row.source == own or row.source.startswith(members)]
+
+    def taken(self, collection: str, source: str, access: Access) -> bool:
+        """Whether a document that comes from a source is out of the caller's sight."""
+        return not all(visible(groups, access) for groups in self.groups_of(collection, source))
 
     def among(self, document_ids: Collection[str], access: Access) -> set[str]:
         """Those of the ids that the caller may see."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ckllm.client import RefusedError
+from ckllm.client import Client, RefusedError, UnavailableError
 from ckllm.contracts import IngestReport
 from ckllm.errors import StoreError
 from ckllm.service.jobs import Jobs
-from ckllm.service.nouns import JobState
+from ckllm.service.nouns import Job, JobState
 from ckllm.service.uploads import file_name, folder_name
 from ingestion import pipeline
 from ingestion.options import Progress
@@ -106,11 +106,18 @@ def test_names_of_files_stay_names(given: str, kept: str) -> None:
     assert len(file_name(given).encode()) <= 200
 
 
-@pytest.mark.parametrize("text", ["..", ".", "a/b", "@owner", " ", "../x"])
+@pytest.mark.parametrize("text", ["..", ".", "a/b", "@owner", "@lock", " ", "../x", "." * 200, "\u4e00" * 200])
 def test_names_of_users_are_no_paths(text: str) -> None:
     name = folder_name(text)
     assert "/" not in name
-    assert name not in ("", ".", "..", "@owner")
+    assert name not in ("", ".", "..", "@owner", "@lock")
+    assert len(name.encode()) <= 200
+
+
+def test_long_names_do_not_become_one() -> None:
+    names = [folder_name("\u4e00" * 100 + end) for end in ("a", "b")]
+    names += [folder_name(name) for name in names]
+    assert len(set(names)) == 4
 
 
 def endless(started: threading.Event) -> Any:
@@ -141,6 +148,73 @@ def test_a_running_job_can_be_cancelled_and_retried(service: Served, monkeypatch
         again = client.retry_job(job.id)
         assert list(client.job_events(again.id))[-1].state is JobState.DONE
         assert "mill of Ost" in client.search("mill").hits[0].text
+
+
+def plan(client: Client, text: str, groups: tuple[str, ...] = ()) -> Job:
+    return client.upload([("plan.txt", text.encode())], groups=groups)
+
+
+def refused(call: Callable[[], object]) -> tuple[int, str]:
+    with pytest.raises(RefusedError) as error:
+        call()
+    return error.value.status, error.value.code
+
+
+def test_a_job_never_gets_the_bytes_that_were_uploaded_for_other_groups(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = threading.Event()
+    folder = service.core.settings.home / "uploads" / "@owner" / "main"
+    with service.client() as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(pipeline, "ingest", endless(started))
+            running = client.upload([("running.txt", b"It runs.")])
+            assert started.wait(10)
+            public = plan(client, "The plan is public.")
+            assert refused(lambda: plan(client, "The plan is secret.", ("board",))) == (409, "other_groups")
+            assert (folder / "plan.txt").read_text() == "The plan is public."
+            assert not list(folder.glob(".*")), "what was refused is gone"
+            plan(client, "The plan is still public.")
+            for job in client.jobs():
+                if not job.state.final and job.id != running.id:
+                    client.cancel_job(job.id)
+            secret = plan(client, "The plan is secret.", ("board",))
+            assert refused(lambda: client.retry_job(public.id)) == (409, "other_groups")
+            client.cancel_job(secret.id)
+            assert refused(lambda: client.retry_job(public.id)) == (409, "other_groups"), "the bytes are those of the later job"
+            client.cancel_job(running.id)
+            wait_for(lambda: client.job(running.id).state.final)
+        again = client.retry_job(secret.id)
+        assert list(client.job_events(again.id))[-1].state is JobState.DONE
+        assert [row.groups for row in client.documents() if row.source.endswith("/plan.txt")] == [("board",)]
+
+
+def test_a_document_that_has_other_groups_by_now_is_not_given_the_old_ones_again(service: Served) -> None:
+    with service.client() as client:
+        job = client.upload([("moved.txt", b"The moved note.")])
+        list(client.job_events(job.id))
+        assert list(client.job_events(client.retry_job(job.id).id))[-1].state is JobState.DONE
+        row = next(row for row in client.documents() if row.source.endswith("/moved.txt"))
+        pipeline.ingest([row.source], service.core.base(), groups=["board"])
+        assert refused(lambda: client.retry_job(job.id)) == (409, "other_groups")
+
+
+def test_an_upload_without_a_job_does_not_stay(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> Job:
+        raise StoreError("the disk is full")
+
+    with service.client() as client, monkeypatch.context() as patch:
+        patch.setattr(Jobs, "create", full)
+        with pytest.raises(UnavailableError):
+            client.upload([("lost.txt", b"Lost.")])
+    assert not list((service.core.settings.home / "uploads").rglob("lost.txt"))
+
+
+def test_two_files_of_one_name_are_refused(service: Served) -> None:
+    files = [("files", ("a/same.txt", b"One.")), ("files", ("b/same.txt", b"Two."))]
+    with service.http() as http:
+        response = http.post("/v1/documents", files=files)
+    assert response.status_code == 422
+    assert "same.txt" in response.json()["error"]["message"]
+    assert not list((service.core.settings.home / "uploads").rglob("same.txt"))
 
 
 def test_jobs_outlive_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

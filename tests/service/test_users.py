@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from ckllm.contracts import Rejected
+from ckllm.contracts import Access, Rejected
+from ckllm.service.jobs import Jobs
 from tests.service.serving import TOKEN, Served, chat, envelope, served
 
 SECRET = "The payroll cipher of the red group is quillfeather 88.\n"
@@ -227,6 +228,35 @@ def test_an_address_of_another_groups_document_cannot_be_taken_over(shared: Shar
     envelope(response)
 
 
+def test_an_archives_address_is_taken_where_its_members_are_others(shared: Shared) -> None:
+    archive, later = "https://example.org/red_1.zip", "https://example.org/later.zip"
+    catalogue = shared.service.core.base().catalogue
+    job = shared.call("wanda", "POST", "/v1/documents", {"urls": [later], "groups": ["blue"]}).json()["job"]["id"]
+    with shared.service.client(shared.keys["wanda"]) as wanda:
+        list(wanda.job_events(job))
+        list(wanda.job_events(wanda.retry_job(job).id))
+    for url in (archive, later):
+        catalogue.failed("main", Rejected(f"{url}!/minutes.pdf", "parse", "not read"), groups=["red"])
+    for body in ({"urls": [archive]}, {"urls": [f"{archive}#page=2"]}):
+        response = shared.call("wanda", "POST", "/v1/documents", body)
+        assert (response.status_code, envelope(response)["code"]) == (409, "taken")
+    response = shared.call("wanda", "POST", f"/v1/jobs/{job}/retry")
+    assert (response.status_code, envelope(response)["code"]) == (409, "taken")
+    lookup, blue, red = shared.service.core.lookup(), Access(groups=("blue",)), Access(groups=("red",))
+    assert lookup.taken("main", archive, blue)
+    assert not lookup.taken("main", archive, red)
+    for other in ("https://example.org/red%1.zip", "https://example.org/redx1.zip", archive.upper(), archive[:-1]):
+        assert not lookup.taken("main", other, blue)
+
+
+def test_an_address_that_waits_for_other_groups_is_not_added_beside(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "https://example.org/waits"
+    monkeypatch.setattr(Jobs, "claim", lambda _: None)
+    assert shared.call("rolf", "POST", "/v1/documents", {"urls": [url], "groups": ["red"]}).status_code == 202
+    response = shared.call("wanda", "POST", "/v1/documents", {"urls": [f"{url}#top"]})
+    assert (response.status_code, envelope(response)["code"]) == (409, "other_groups")
+
+
 def test_administrators_make_and_revoke_keys(shared: Shared) -> None:
     made = shared.call("rosa", "POST", "/v1/keys", {"user": "ines", "groups": ["red"], "right": "read"})
     assert made.status_code == 201
@@ -290,7 +320,7 @@ def test_a_proxys_header_counts_only_from_where_it_is_trusted(tmp_path: Path) ->
             assert http.post("/v1/search", json={"query": CIPHER}, headers=forged).status_code == 403
             own = {"X-User": "rosa", "Origin": "https://ckllm.example", "Host": "ckllm.example"}
             assert http.post("/v1/search", json={"query": CIPHER}, headers=own).status_code == 200
-    elsewhere = {"service__user_header": "X-User", "service__trusted_proxies": ("10.1.1.1",)}
+    elsewhere: dict[str, Any] = {"service__user_header": "X-User", "service__trusted_proxies": ("10.1.1.1",)}
     with served(tmp_path / "home", **elsewhere) as service, service.http() as http:
         assert http.get("/v1/models", headers={"X-User": "rosa"}).status_code == 401
 
