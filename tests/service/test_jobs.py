@@ -304,7 +304,7 @@ def test_a_job_whose_end_could_not_be_written_down_is_gone_on_with(service: Serv
     monkeypatch.setattr(Jobs, "finish", full)
     with service.client() as client:
         job = client.upload([("full.txt", b"The barn of Isk is full.")])
-        assert list(client.job_events(job.id))[-1].state is JobState.DONE
+        wait_for(lambda: client.job(job.id).state is JobState.DONE)
     assert refused.is_set()
 
 
