@@ -246,8 +246,10 @@ def _child(arguments: argparse.Namespace) -> None:
 
 def _run(python: str, work: dict[str, Any]) -> dict[str, Any]:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"}
+    # ours as a module: as a script, its folder would come first and hide the package `ingestion`
+    program = ["-m", "benchmarks.peers"] if work["system"] == "ckllm" else [__file__]
     done = subprocess.run(
-        [python, __file__, "x", "--child", json.dumps(work)], capture_output=True, text=True, check=False, env=environment,
+        [python, *program, "x", "--child", json.dumps(work)], capture_output=True, text=True, check=False, env=environment,
         cwd=Path(__file__).parents[1],
     )  # fmt: skip
     if done.returncode:
