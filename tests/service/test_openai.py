@@ -9,6 +9,7 @@ import openai
 import pytest
 from openai import OpenAI
 
+from ckllm.llm.table import openvino_folder
 from tests.service import test_process
 from tests.service.test_process import ckllm, serving, write
 
@@ -16,8 +17,11 @@ QUESTION = "Who built the ropeway at Gansett?"
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenAI]:
+def client(tmp_path_factory: pytest.TempPathFactory, models_folder: Path) -> Iterator[OpenAI]:
+    openvino_folder(models_folder)  # converted once for all tests
     folder: Path = tmp_path_factory.mktemp("models")
+    (folder / "home").mkdir()
+    (folder / "home" / "models").symlink_to(models_folder)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("CKLLM_EMBEDDING__MODEL", "CKLLM_LLM__ENGINE"):
             patch.delitem(test_process.ENVIRONMENT, name)

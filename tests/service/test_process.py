@@ -47,7 +47,7 @@ def serving(home: Path) -> Iterator[tuple[subprocess.Popen[str], Client]]:
     arguments = command(home, "serve", "--port", str(port))
     with subprocess.Popen(arguments, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         client = Client(f"http://127.0.0.1:{port}", timeout_s=60)
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         try:
             while not ready(client):
                 assert process.poll() is None, process.stderr.read() if process.stderr else ""
