@@ -84,8 +84,44 @@ class Ckllm:
                 yield "" if done.refused else done.short_answer or done.answer
 
 
-class LangChain:
+class Peer:
+    """What the peers share: both wrap transformers' text generation. A subclass searches."""
+
     def __init__(self, place: Place) -> None:
+        self._folder = place.language_model
+        self._model: Any = None
+
+    def search(self, question: str) -> list[str]:
+        raise NotImplementedError
+
+    def answer(self, question: str) -> Iterator[str]:
+        text = ""
+        for piece in self._written("\n\n".join(self.search(question)[:4]), question):
+            text += piece
+            yield piece
+        yield text.strip()
+
+    def _written(self, context: str, question: str) -> Iterator[str]:
+        from threading import Thread
+
+        from transformers import AutoModelForCausalLM, AutoTokenizer, TextIteratorStreamer
+
+        if self._model is None:
+            self._model = (AutoTokenizer.from_pretrained(self._folder), AutoModelForCausalLM.from_pretrained(self._folder))
+        tokenizer, model = self._model
+        messages = [{"role": "user", "content": PROMPT.format(context=context, question=question)}]
+        inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+        arguments = {**inputs, "streamer": streamer, "max_new_tokens": MOST_TOKENS, "do_sample": False}
+        thread = Thread(target=model.generate, kwargs=arguments)
+        thread.start()
+        yield from streamer
+        thread.join()
+
+
+class LangChain(Peer):
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
         from langchain_huggingface import HuggingFaceEmbeddings
         from langchain_milvus import Milvus
 
@@ -95,7 +131,6 @@ class LangChain:
             connection_args={"uri": str(place.home / "milvus.db")},
             auto_id=True,
         )
-        self._place, self._model = place, None
 
     def ingest(self, folder: Path) -> int:
         from langchain_core.documents import Document
@@ -112,20 +147,13 @@ class LangChain:
     def search(self, question: str) -> list[str]:
         return [document.page_content for document in self._store.similarity_search(question, K)]
 
-    def answer(self, question: str) -> Iterator[str]:
-        text = ""
-        for piece in _written(self, self._place.language_model, "\n\n".join(self.search(question)[:4]), question):
-            text += piece
-            yield piece
-        yield text.strip()
 
-
-class Txtai:
+class Txtai(Peer):
     def __init__(self, place: Place) -> None:
+        super().__init__(place)
         from txtai import Embeddings
 
         self._embeddings = Embeddings(path=place.embedder, content=True, hybrid=True)
-        self._place, self._model = place, None
 
     def ingest(self, folder: Path) -> int:
         from txtai.pipeline import Textractor
@@ -137,32 +165,6 @@ class Txtai:
 
     def search(self, question: str) -> list[str]:
         return [row["text"] for row in self._embeddings.search(question, K)]
-
-    def answer(self, question: str) -> Iterator[str]:
-        text = ""
-        for piece in _written(self, self._place.language_model, "\n\n".join(self.search(question)[:4]), question):
-            text += piece
-            yield piece
-        yield text.strip()
-
-
-def _written(system: Any, folder: str, context: str, question: str) -> Iterator[str]:
-    """What transformers' text generation, which both peers wrap, writes; in pieces."""
-    from threading import Thread
-
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TextIteratorStreamer
-
-    if system._model is None:
-        system._model = (AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder))
-    tokenizer, model = system._model
-    messages = [{"role": "user", "content": PROMPT.format(context=context, question=question)}]
-    inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-    streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
-    arguments = {**inputs, "streamer": streamer, "max_new_tokens": MOST_TOKENS, "do_sample": False}
-    thread = Thread(target=model.generate, kwargs=arguments)
-    thread.start()
-    yield from streamer
-    thread.join()
 
 
 SYSTEMS: Mapping[str, Callable[[Place], System]] = {"ckllm": Ckllm, "langchain": LangChain, "txtai": Txtai}

@@ -30,11 +30,7 @@ def view() -> None:
         with guarded(now):
             _conversation(now)
         return
-    left, right = st.columns([11, 10], gap="large")
-    with right, guarded(now):
-        sources.panel(now, now.opened, partial(_show, now))
-    with left, guarded(now):
-        _conversation(now)
+    sources.beside(now, now.opened, partial(_show, now), _conversation)
 
 
 def _show(now: State, place: Place | None) -> None:

@@ -23,11 +23,7 @@ def view() -> None:
         with st.container(key="wide"), guarded(now):
             _page(now)
         return
-    left, right = st.columns([11, 10], gap="large")
-    with right, guarded(now):
-        sources.panel(now, now.previewed, partial(_show, now))
-    with left, guarded(now):
-        _page(now)
+    sources.beside(now, now.previewed, partial(_show, now), _page)
 
 
 def _show(now: State, place: Place | None) -> None:

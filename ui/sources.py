@@ -13,6 +13,7 @@ from ckllm.client import RefusedError
 from ckllm.contracts import Box, DocumentText, PageSpan
 from ckllm.errors import UnknownDocumentError
 from ui import components
+from ui.connection import guarded
 from ui.markup import escaped, name_of
 from ui.place import Place
 from ui.session import State
@@ -21,6 +22,15 @@ _AROUND = 20_000
 """Characters of text shown on either side of a passage: a book is not sent to the browser whole."""
 _SCALE = 2.0
 _NO_PICTURE = (404, 422)
+
+
+def beside(now: State, place: Place, go: Callable[[Place | None], None], page: Callable[[State], None]) -> None:
+    """A page with the open document at its right; trouble in one of them leaves the other as it is."""
+    left, right = st.columns([11, 10], gap="large")
+    with right, guarded(now):
+        panel(now, place, go)
+    with left, guarded(now):
+        page(now)
 
 
 def panel(now: State, place: Place, go: Callable[[Place | None], None]) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from ckllm.errors import DataError
+from ckllm.llm import peft_folder
 
-CARD, ADAPTER, CONFIG = "expert.json", "adapter_model.safetensors", "adapter_config.json"
+CARD, ADAPTER, CONFIG = "expert.json", peft_folder.WEIGHTS, peft_folder.CONFIG
 FORMAT = 1
 
 

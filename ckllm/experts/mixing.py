@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ckllm.errors import DataError, UsageError
-from ckllm.llm.peft_folder import adapter_config, scaling
+from ckllm.llm.peft_folder import CONFIG, WEIGHTS, adapter_config, scaling
 
 MASS = 0.7
 """Experts are added, best first, until they hold this share of all weight."""
@@ -72,7 +72,7 @@ def merge(adapters: Mapping[Path, float], folder: Path) -> None:
 
     if not adapters:
         raise UsageError("no adapters to merge: name at least one")
-    loaded = [(load_file(source / "adapter_model.safetensors"), scaling(source), weight) for source, weight in adapters.items()]
+    loaded = [(load_file(source / WEIGHTS), scaling(source), weight) for source, weight in adapters.items()]
     names = sorted(
         {name.removesuffix(".lora_A.weight") for tensors, _, _ in loaded for name in tensors if name.endswith(".lora_A.weight")}
     )
@@ -89,11 +89,11 @@ def merge(adapters: Mapping[Path, float], folder: Path) -> None:
         merged[f"{name}.lora_B.weight"] = np.ascontiguousarray(np.pad(up, ((0, 0), (0, pad))))
     config = adapter_config(next(iter(adapters)))
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(merged, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    save_file(merged, folder / WEIGHTS, metadata={"format": "pt"})
     layers = sorted({int(part) for name in names for part in name.split(".") if part.isdigit()})
     config |= {"r": width, "lora_alpha": width, "use_rslora": False, "layers_to_transform": layers or None}
     config["target_modules"] = sorted({name.rsplit(".", 1)[-1] for name in names})
-    (folder / "adapter_config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+    (folder / CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
 
 
 def _rank(tensors: Mapping[str, NDArray[np.generic]], name: str) -> int:

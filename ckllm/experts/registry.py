@@ -16,7 +16,7 @@ from typing import Any
 from ckllm.config import ExpertSettings
 from ckllm.errors import DataError, UsageError
 from ckllm.experts.base import BASE
-from ckllm.experts.card import ADAPTER, CARD, Card, file_sha256, read_card, write_card
+from ckllm.experts.card import ADAPTER, CARD, CONFIG, Card, file_sha256, read_card, write_card
 
 SHIPPED = Path(__file__).parent / "shipped"
 _NAME = re.compile(r"[\w.-]{1,64}")
@@ -166,7 +166,7 @@ def adapter_weights(weights: Mapping[str, float], registry: Registry) -> dict[st
 
 
 def _files(card: Card) -> tuple[str, ...]:
-    return (ADAPTER, "adapter_config.json") if card.is_adapter else ()
+    return (ADAPTER, CONFIG) if card.is_adapter else ()
 
 
 def _configured(settings: ExpertSettings) -> Expert:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ckllm.errors import DataError, UsageError
+from ckllm.errors import DataError
 from ckllm.llm.local import adapter_digest
 
 
@@ -72,9 +72,3 @@ class AdapterMixer:
 
     def _layers(self) -> list[Any]:
         return [module for module in self._peft.modules() if hasattr(module, "scaling") and hasattr(module, "lora_A")]
-
-
-def refuse_adapters(adapters: Mapping[str, float], engine: str) -> None:
-    """For engines that cannot apply any."""
-    if adapters:
-        raise UsageError(f"the engine {engine} applies no adapters: use engine = transformers")

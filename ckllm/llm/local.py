@@ -13,6 +13,7 @@ from typing import Any
 
 from ckllm.errors import DataError, UsageError
 from ckllm.llm.base import BaseLLM, GenerationRequest, Piece, Running
+from ckllm.llm.peft_folder import WEIGHTS
 from ckllm.llm.tokenisation import TextTokenizer, read_json
 from ckllm.prompting.render import render
 from ckllm.prompting.templates import Profile, profile, profile_of
@@ -140,7 +141,7 @@ def file_digest(file: Path) -> str:
 
 def adapter_digest(folder: Path) -> str:
     """What the adapter in a PEFT folder hashes to. Raises DataError where it is not one."""
-    file = folder / "adapter_model.safetensors"
+    file = folder / WEIGHTS
     if not file.is_file():
-        raise DataError(f"{folder} is no adapter: it has no adapter_model.safetensors")
+        raise DataError(f"{folder} is no adapter: it has no {WEIGHTS}")
     return file_digest(file)

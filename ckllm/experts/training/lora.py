@@ -7,6 +7,7 @@ from typing import Any
 
 from ckllm.errors import UsageError
 from ckllm.experts.training.loop import TrainingOptions
+from ckllm.llm.peft_folder import WEIGHTS
 
 LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """Every linear layer of a Llama block."""
@@ -59,7 +60,7 @@ def save_adapter(model: Any, folder: Path) -> None:
     weights = {
         name: value.detach().to("cpu", torch.float16).contiguous() for name, value in get_peft_model_state_dict(model).items()
     }
-    save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
     config = next(iter(model.peft_config.values()))
     before, config.base_model_name_or_path, config.inference_mode = config.base_model_name_or_path, None, True
     config.save_pretrained(str(folder))
