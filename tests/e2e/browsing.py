@@ -26,7 +26,7 @@ from ckllm.service.nouns import JobState
 from tests.service.serving import TOKEN
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
@@ -129,6 +129,14 @@ def unharmed(page: Page) -> None:
 def ask(page: Page, question: str) -> None:
     page.get_by_test_id("stChatInputTextArea").fill(question)
     page.keyboard.press("Enter")
+
+
+def shown(page: Page, selector: str, count: int = 1) -> Locator:
+    """The elements, once the page's script is at rest and they are `count`: while it runs, what it replaces is there twice."""
+    app, found = page.get_by_test_id("stApp"), page.locator(selector)
+    state = "data-test-script-state"
+    until(lambda: app.get_attribute(state) == "notRunning" and found.count() == count, f"{count} of {selector}")
+    return found
 
 
 def pdf(*paragraphs: str) -> bytes:

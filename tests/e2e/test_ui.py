@@ -11,7 +11,7 @@ import pytest
 from ckllm.contracts import Answer
 from ckllm.service.nouns import Conversation
 from tests.e2e import browsing
-from tests.e2e.browsing import ask, opened, unharmed
+from tests.e2e.browsing import ask, opened, shown, unharmed
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -72,7 +72,7 @@ def last_conversation(site: browsing.Site) -> Conversation:
 def test_a_citation_shows_exactly_the_words_that_it_quotes(page: Page, site: browsing.Site) -> None:
     ask(page, "Who built the ropeway at Gansett?")
     page.locator(".ck-draft").wait_for()
-    page.locator(".answer").wait_for()
+    shown(page, ".answer")
     assert page.locator(".ck-draft").count() == 0
     citation = last_answer(site).citations[0]
     page.locator(".answer .marker").first.click()
@@ -92,6 +92,7 @@ def test_a_citation_shows_exactly_the_words_that_it_quotes(page: Page, site: bro
 
 def test_a_pdf_shows_its_page_with_boxes_on_the_words(page: Page, site: browsing.Site) -> None:
     ask(page, "When does the last ferry leave Tarn in winter?")
+    shown(page, ".answer")
     page.locator(".answer .marker").first.click()
     page.wait_for_function(
         "() => [...document.querySelectorAll('*')].some(n => n.shadowRoot?.querySelector('.sheet img')?.naturalWidth > 0)"
@@ -101,8 +102,8 @@ def test_a_pdf_shows_its_page_with_boxes_on_the_words(page: Page, site: browsing
     sheet, boxes = page.locator(".sheet").bounding_box(), page.locator(".sheet .box").all()
     assert sheet is not None
     assert len(boxes) == len(citation.boxes) > 0
-    for shown, meant in zip(boxes, citation.boxes, strict=True):
-        found = shown.bounding_box()
+    for drawn, meant in zip(boxes, citation.boxes, strict=True):
+        found = drawn.bounding_box()
         assert found is not None
         assert found["x"] - sheet["x"] == pytest.approx(meant.x0 / 400 * sheet["width"], abs=1.5)
         assert found["y"] - sheet["y"] == pytest.approx(meant.y0 / 600 * sheet["height"], abs=1.5)
@@ -114,7 +115,7 @@ def test_a_pdf_shows_its_page_with_boxes_on_the_words(page: Page, site: browsing
 
 def test_documents_that_attack_the_page_are_shown_as_they_are(page: Page) -> None:
     ask(page, "Who leads the parade of Ostrell?")
-    page.locator(".answer, .refusal").wait_for()
+    shown(page, ".answer, .refusal")
     page.locator(".marker, .nearest .place").first.click()
     page.locator(".scroller").wait_for()
     assert "<script>window.hacked=1</script>" in page.locator(".scroller").inner_text()
@@ -124,14 +125,14 @@ def test_documents_that_attack_the_page_are_shown_as_they_are(page: Page) -> Non
 
 def test_arabic_runs_from_right_to_left(page: Page) -> None:
     ask(page, "جسر قرطان عام 1931 سلمى الحداد؟")
-    page.locator(".answer").wait_for()
+    shown(page, ".answer")
     assert page.locator(".answer").evaluate("node => getComputedStyle(node).direction") == "rtl"
     assert page.locator(".ck-question").evaluate("node => getComputedStyle(node).direction") == "rtl"
 
 
 def test_a_refusal_offers_the_nearest_passages(page: Page) -> None:
     ask(page, "Zebra quantum xylophone?")
-    page.locator(".refusal").wait_for()
+    shown(page, ".refusal")
     assert len(page.locator(".refusal .reason").inner_text()) > 10
 
 
@@ -144,7 +145,7 @@ def test_stopping_shows_no_unchecked_word(page: Page) -> None:
 
 def test_another_expert_answers_in_the_same_place(page: Page, site: browsing.Site) -> None:
     ask(page, "Who built the ropeway at Gansett?")
-    page.locator(".answer").wait_for()
+    shown(page, ".answer")
     [before] = last_conversation(site).turns
     page.get_by_role("button", name="Retry").click()
     page.get_by_role("radiogroup").get_by_text("base", exact=True).click()
@@ -153,7 +154,7 @@ def test_another_expert_answers_in_the_same_place(page: Page, site: browsing.Sit
     [after] = last_conversation(site).turns
     assert after.answer is not None
     assert after.answer.route.expert == "base"
-    page.locator(".answer").wait_for()
+    shown(page, ".answer")
 
 
 def test_uploads_are_ingested_and_rejections_told(page: Page, tmp_path: Path) -> None:
@@ -168,13 +169,13 @@ def test_uploads_are_ingested_and_rejections_told(page: Page, tmp_path: Path) ->
     page.get_by_text("empty file").first.wait_for()
     page.get_by_role("link", name="Chat").click()
     ask(page, "Who lit the lighthouse of Orlund?")
-    page.locator(".answer").wait_for()
+    shown(page, ".answer")
     assert "Marta Vint" in page.locator(".answer").inner_text()
 
 
 def test_a_restart_of_the_service_is_survived(page: Page, site: browsing.Site) -> None:
     ask(page, "Who built the ropeway at Gansett?")
-    page.locator(".answer").wait_for()
+    shown(page, ".answer")
     kept = page.locator(".answer").inner_text()
     site.end_service()
     page.get_by_role("link", name="Documents").click()
@@ -182,10 +183,10 @@ def test_a_restart_of_the_service_is_survived(page: Page, site: browsing.Site) -
     site.start_service()
     page.get_by_text("The service is away").wait_for(state="detached")
     page.get_by_role("link", name="Chat").click()
-    page.locator(".answer").wait_for()
+    shown(page, ".answer")
     assert page.locator(".answer").inner_text() == kept
     ask(page, "Who built the ropeway at Gansett?")
-    page.locator(".answer").nth(1).wait_for()
+    shown(page, ".answer", 2)
 
 
 def test_two_users_see_what_is_theirs(browser: Browser, site: browsing.Site) -> None:
@@ -203,8 +204,8 @@ def test_two_users_see_what_is_theirs(browser: Browser, site: browsing.Site) -> 
         page.get_by_role("button", name="Sign in").click()
         page.get_by_test_id("stChatInputTextArea").wait_for()
         ask(page, "Who painted the windmill of Harrow?")
-    pages["ana"].locator(".answer").wait_for()
-    pages["bo"].locator(".answer, .refusal").wait_for()
+    shown(pages["ana"], ".answer")
+    shown(pages["bo"], ".answer, .refusal")
     assert "Ines Calder" in pages["ana"].locator(".answer").inner_text()
     assert "Calder" not in pages["bo"].locator(".answer, .refusal").inner_text()
     for page in pages.values():
