@@ -117,9 +117,11 @@ class Preparation:
         if media_type in ARCHIVE_TYPES:
             self._open(job.source)
             return
+        # submitted first: it is parsed while the first document's collection is being opened
+        result = self.parsing.submit(job.source, media_type)
         if uri not in self._begun:
             self._begin(job)
-        self._files.append(_Parse(job, self.parsing.submit(job.source, media_type), for_children=False))
+        self._files.append(_Parse(job, result, for_children=False))
 
     def _finish(self, file: _Parse) -> Iterator[Prepared]:
         job, source = file.job, file.job.source

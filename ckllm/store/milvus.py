@@ -140,9 +140,11 @@ class MilvusStore:
             params.add_index("dense", index_type="FLAT" if self._embedded else "AUTOINDEX", metric_type="IP")
             params.add_index("sparse", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
             self._client.create_collection(
-                index.name, schema=schema_of(index), index_params=params, properties=properties_of(index),
-                consistency_level="Strong", timeout=_WRITE_S,
-            )  # fmt: skip
+                index.name, schema=schema_of(index), properties=properties_of(index), consistency_level="Strong", timeout=_WRITE_S
+            )
+            # of an empty collection: waiting would be polling, half a second for each field
+            self._client.create_index(index.name, params, timeout=_WRITE_S, sync=False)
+            self._client.load_collection(index.name, timeout=_WRITE_S)
             self._loaded.add(index.name)
 
     @_translated
