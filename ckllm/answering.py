@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ckllm.asking import Asked, Checked, Draft, Found
-from ckllm.citations.attribution import EvidenceIndex
+from ckllm.citations.attribution import EvidenceIndex, orders_in
 from ckllm.citations.checking import check, quoted
 from ckllm.citations.composition import Boxes, Claim, compose
 from ckllm.citations.excerpts import excerpts
+from ckllm.citations.orders import is_order
 from ckllm.citations.quoting import answering_quotes, quoted_instead, scored_quotes
 from ckllm.citations.refusal import RefusalPolicy, Signals, script
 from ckllm.citations.short_answer import is_short, locate, short_answer
 from ckllm.citations.verification import Verifier
-from ckllm.contracts import Evidence, Hit, Prompt, Quote
+from ckllm.contracts import Evidence, Hit, Message, Prompt, Quote
 from ckllm.errors import UsageError
 from ckllm.llm.base import BaseLLM
 from ckllm.prompting.grounded import grounded_messages
@@ -49,8 +50,10 @@ class Answering:
         """Why the question is not to be answered from this evidence; "" where it is."""
         if found.vector is None or not evidence:
             return "no document that may be searched here holds anything about it"
-        best = max(self._cosines(found, evidence).values())
         index = EvidenceIndex(evidence)
+        if not index.sentences:
+            return "what was found consists of instructions to a language model, which are neither followed nor quoted"
+        best = max(self._cosines(found, evidence, index).values(), default=0.0)
         across = script(found.query) != script(evidence[0].hit.text)
         signals = Signals(best, index.coverage(found.query), index.coverage_in_one(found.query), across)
         return self._policy.doubt(found.vector, signals)
@@ -61,7 +64,7 @@ class Answering:
         UsageError where the question alone does not fit.
         """
         answer = asked.max_tokens or self._budget.answer
-        bare = llm.count_tokens(grounded_messages(asked.question, ()))
+        bare = llm.count_tokens(messages(asked.question, ()))
         room = self._budget.evidence
         if llm.context_length:  # a server that does not say refuses what does not fit
             room = min(room, llm.context_length - answer - bare)
@@ -72,14 +75,14 @@ class Answering:
             )
 
         def fits(hits: Sequence[Hit]) -> bool:
-            return llm.count_tokens(grounded_messages(asked.question, hits)) <= bare + room
+            return llm.count_tokens(messages(asked.question, hits)) <= bare + room
 
         index = EvidenceIndex(evidence)
-        scored = scored_quotes(found.query, index, self._cosines(found, evidence))
+        scored = scored_quotes(found.query, index, self._cosines(found, evidence, index))
         shown, others = excerpts(scored, index, evidence, self._budget.sentences)
         packed = pack(shown, fits, others)
         inside = [entry.hit for entry in packed if entry.in_prompt]
-        return Prompt(grounded_messages(asked.question, inside), packed)
+        return Prompt(messages(asked.question, inside), packed)
 
     def checked(self, found: Found, draft: Draft, boxes: Boxes, languages: Sequence[str] = ()) -> Checked:
         """The sentence that a short draft was taken from, or the supported sentences of a longer one; exact quotes of the best
@@ -87,15 +90,15 @@ class Answering:
         """
         offered = [entry for entry in draft.evidence if entry.in_prompt]
         index = EvidenceIndex(offered)
-        cosines = self._cosines(found, offered)
+        cosines = self._cosines(found, offered, index)
         scored = scored_quotes(found.query, index, cosines)
         answering = answering_quotes(scored)
         located = locate(draft.text, found.query, answering)
         claims = quoted([located.quote]) if located else self._supported(draft.text, index, answering)
         exact = located is not None or not claims
-        if not located and is_short(draft.text) and offered[0].hit.lang in languages:
+        if not located and is_short(draft.text) and offered[0].hit.lang in languages and not _swayed(found, draft):
             assert found.vector is not None
-            if doubt := self._policy.unfound(found.vector, max(cosines.values())):
+            if doubt := self._policy.unfound(found.vector, max(cosines.values(), default=0.0)):
                 return Checked("", None, (), (), draft.evidence, exact, doubt)
         composed = compose(claims or quoted(quoted_instead(scored)), draft.evidence, boxes)
         short = short_answer(composed, located)
@@ -109,12 +112,29 @@ class Answering:
         checked = check(draft, index, self._verifier)
         return [claim for claim in checked if claim.supported and any(quote in quotes for quote in claim.quotes)]
 
-    def _cosines(self, found: Found, evidence: Sequence[Evidence]) -> dict[tuple[int, int, int], float]:
-        """Cosine of the question and each sentence of the evidence, by (marker, start, end)."""
+    def _cosines(self, found: Found, evidence: Sequence[Evidence], index: EvidenceIndex) -> dict[tuple[int, int, int], float]:
+        """Cosine of the question and each sentence of the index of the evidence, by (marker, start, end)."""
         assert found.vector is not None
         scored = self._scorer.score(found.vector, [entry.hit for entry in evidence])
         return {
             (entry.marker, span.start, span.end): span.score
             for entry, spans in zip(evidence, scored, strict=True)
             for span in spans
+            if index.usable(entry.marker, span.start, span.end)
         }
+
+
+def _swayed(found: Found, draft: Draft) -> bool:
+    """Whether a passage that was offered speaks to the model: then what it did not find tells nothing about the evidence."""
+    offered = {entry.hit.chunk_id for entry in draft.evidence}
+    return any(orders_in(hit) for hit in found.hits if hit.chunk_id in offered)
+
+
+def messages(question: str, hits: Sequence[Hit]) -> tuple[Message, ...]:
+    """The prompt with these passages; a title or heading that speaks to the model is left out of it."""
+    return grounded_messages(question, [_unheaded(hit) for hit in hits])
+
+
+def _unheaded(hit: Hit) -> Hit:
+    title, section = ("" if is_order(text) else text for text in (hit.title, hit.section))
+    return replace(hit, title=title, section=section)

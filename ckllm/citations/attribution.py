@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ckllm.citations.orders import order_spans
 from ckllm.citations.sentences import Span, split_sentences
 from ckllm.citations.terms import content_keys
 from ckllm.contracts import Evidence, Hit, Quote
@@ -41,18 +42,24 @@ class Attribution:
 
 
 class EvidenceIndex:
-    """The sentences of the evidence, split once for all sentences of an answer."""
+    """The sentences of the evidence, split once for all sentences of an answer; without those that speak to the model."""
 
     def __init__(self, evidence: Sequence[Evidence]) -> None:
+        self._orders = {entry.marker: orders_in(entry.hit) for entry in evidence}
         self.sentences: tuple[EvidenceSentence, ...] = tuple(
             EvidenceSentence(quote, frozenset(content_keys(quote.text)), is_heading(quote.text, entry.hit))
             for entry in evidence
             for quote in quotes_of(entry)
+            if self.usable(quote.marker, quote.start, quote.end)
         )
         counts = Counter(key for sentence in self.sentences for key in sentence.keys)
         total = len(self.sentences)
         self._idf: Mapping[str, float] = {key: math.log(1 + (total - n + 0.5) / (n + 0.5)) for key, n in counts.items()}
         self._unseen = math.log(1 + (total + 0.5) / 0.5)
+
+    def usable(self, marker: int, start: int, end: int) -> bool:
+        """Whether a span of a passage holds nothing that speaks to the model."""
+        return not any(first < end and start < last for first, last in self._orders[marker])
 
     def weight(self, keys: frozenset[str]) -> float:
         """Summed idf of `keys`; words that the evidence lacks weigh most."""
@@ -83,6 +90,11 @@ def quotes_of(entry: Evidence) -> list[Quote]:
     hit = entry.hit
     spans: list[Span] = split_sentences(hit.text, hit.lang)
     return [Quote(entry.marker, hit.start + span.start, hit.start + span.end, span.text) for span in spans]
+
+
+def orders_in(hit: Hit) -> list[tuple[int, int]]:
+    """Spans of the document's text in a passage that speak to the model."""
+    return [(hit.start + start, hit.start + end) for start, end in order_spans(hit.text)]
 
 
 def is_heading(text: str, hit: Hit) -> bool:

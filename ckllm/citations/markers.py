@@ -17,9 +17,18 @@ _BRACKETED = regex.compile(
     rf"\s*(?:\[\^?\s*{_NUMBERS}\s*\]|【[^】\n]{{0,40}}】|\[\s*{_NAMED}\s*#?{_NUMBERS}\s*\])", regex.IGNORECASE
 )
 _MODEL_MADE = regex.compile(rf"\s*\(\s*{_NAMED}\s*#?\s*{_NUMBERS}\s*\)|\s+\(\d{{1,2}}\)(?=\s*(?:[.!?।。]|$))", regex.IGNORECASE)
-_IMAGE = regex.compile(r"!\[([^\]\n]*)\]\([^)\n]*\)")
-_LINK = regex.compile(r"\[([^\]\n]+)\]\([^)\n]*\)")
-_TAG = regex.compile(r"</?[A-Za-z!][^<>\n]{0,400}>")
+_IMAGE = regex.compile(r"!\[([^\[\]]*)\]\((?:[^()]|\([^()]*\))*\)")
+_LINK = regex.compile(r"\[([^\[\]]+)\]\((?:[^()]|\([^()]*\))*\)")
+_TAG = regex.compile(r"</?[A-Za-z!][^<>]*>")
+_DEFINITION = regex.compile(r"^[ \t]*\[([^\[\]]+)\]:", regex.MULTILINE)
+_OPENED = regex.compile(r"<(?=[A-Za-z/!?])")
+_CODE = regex.compile(r"(?<![\\`])(`+)(?!`)(?:(?!\1(?!`)).)*?[^`]\1(?!`)", regex.DOTALL)
+_ADDRESS = regex.compile(
+    r"(?:(?:https?|ftp)://|www\.)[^\s<>`]*[^\s<>`.,;:!?'\")\]}*_~…]|(?<![\w@./-])(?:[a-z0-9-]+\.)+[a-z]{2,}/[^\s<>`]+",
+    regex.IGNORECASE,
+)
+_INVISIBLE = regex.compile(r"[\p{Cc}\u00ad\u200b\u2060-\u2064\u202a-\u202e\u2066-\u2069\ufeff\U000e0000-\U000e007f]")
+"""Controls, overrides of the writing direction, and characters without width; the joiners of Indic scripts stay."""
 _LONGEST = 200
 """Characters that an open bracket may hold back in a stream; what is longer is shown without its brackets."""
 _OPENING, _CLOSING = "[【(<", "]】)>"
@@ -27,18 +36,46 @@ _BRACKETS = {ord(character): None for character in _OPENING + _CLOSING}
 
 
 def without_brackets(text: str) -> str:
-    """`text` without anything that looks like a marker, and with single spaces: fit to be shown in an answer."""
-    return " ".join(_settled(lambda words: _BRACKETED.sub("", words), text).split())
+    """`text` without anything that looks like a marker, with single spaces, and with nothing in it that a viewer of Markdown or
+    HTML would fetch, run or follow: fit to be shown in an answer.
+    """
+    seen = _INVISIBLE.sub("", " ".join(text.split()))
+    plain = _settled(lambda words: _BRACKETED.sub("", _LINK.sub(r"\1", _IMAGE.sub(r"\1", words))), seen)
+    return " ".join(_inactive(plain).split())
 
 
 def without_markup(text: str) -> str:
     """Links and images reduced to their words, HTML tags taken out: nothing is left that a viewer would fetch or follow."""
-    return _settled(lambda words: _TAG.sub("", _LINK.sub(r"\1", _IMAGE.sub(r"\1", words))), text)
+    words = _settled(lambda words: _TAG.sub("", _LINK.sub(r"\1", _IMAGE.sub(r"\1", words))), text)
+    return _apart(_DEFINITION.sub(r"\1 ", words))
 
 
 def clean_draft(text: str) -> str:
     """What a model wrote, without its markers and without active markup; line breaks are kept."""
     return _settled(lambda words: _MODEL_MADE.sub("", _BRACKETED.sub("", without_markup(words))), text)
+
+
+def _apart(text: str) -> str:
+    """Spaces where a link or a tag would begin all the same: broken ones, which one viewer or another mends."""
+    return _OPENED.sub("< ", text.replace("](", "] ("))
+
+
+def _inactive(text: str) -> str:
+    """`text` on one line with addresses as code, which no viewer makes a link of, and without links and tags."""
+    parts: list[str] = []
+    at = 0
+    for match in _CODE.finditer(text):
+        parts += [_outside(text[at : match.start()]), match.group()]
+        at = match.end()
+    return "".join([*parts, _outside(text[at:])])
+
+
+def _outside(text: str) -> str:
+    """What stands between pieces of code: stray backquotes, which would pair with ours, are taken out."""
+    words = _apart(_DEFINITION.sub(r"\1 ", text.replace("`", "")))
+    return _ADDRESS.sub(
+        lambda match: ("" if match.start() == 0 or words[match.start() - 1] != "\\" else " ") + f"`{match.group()}`", words
+    )
 
 
 def _settled(step: Callable[[str], str], text: str) -> str:
@@ -71,16 +108,16 @@ class DraftFilter:
 
 def _open_at(text: str) -> int:
     """Where a marker, link or tag may have begun that later pieces could complete; the length where none has."""
-    depth, start = 0, len(text)
+    depth, start = 0, -1
     for at, character in enumerate(text):
         if character in _OPENING:
-            start = at if depth == 0 else start
+            start = at if start < 0 else start
             depth += 1
-        elif character in _CLOSING and depth:
-            depth -= 1
-        if depth == 0 and character not in _CLOSING:
-            start = len(text)
-    undecided = start if depth or text[-1:] in _CLOSING else len(text)
+        elif character in _CLOSING:
+            depth = max(0, depth - 1)
+        elif depth == 0:
+            start = -1
+    undecided = len(text) if start < 0 else start
     if text[undecided - 1 : undecided] == "!":
         undecided -= 1
     return len(text[:undecided].rstrip())

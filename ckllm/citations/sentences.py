@@ -40,7 +40,7 @@ def split_sentences(text: str, lang: str = "") -> list[Span]:
     from sentencex import get_sentence_boundaries
 
     found: list[Span] = []
-    for begin, block in _blocks(text):
+    for begin, block in blocks(text):
         at = 0
         for boundary in get_sentence_boundaries(lang or "en", block):
             piece = boundary["text"]
@@ -51,7 +51,7 @@ def split_sentences(text: str, lang: str = "") -> list[Span]:
     return found
 
 
-def _blocks(text: str) -> list[tuple[int, str]]:
+def blocks(text: str) -> list[tuple[int, str]]:
     """Pieces between hard breaks, with their offsets."""
     pieces, start = [], 0
     for match in _BREAK.finditer(text):

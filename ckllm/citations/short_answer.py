@@ -42,7 +42,7 @@ class Located:
 
 def is_short(draft: str) -> bool:
     """Whether a draft is a short answer rather than a sentence, which would end in its mark."""
-    return 0 < len(terms(clean_draft(draft))) <= LONGEST and not draft.rstrip().endswith(_SENTENCE_ENDS)
+    return 0 < len(terms(clean_draft(draft))) <= LONGEST and not clean_draft(draft).rstrip().endswith(_SENTENCE_ENDS)
 
 
 def locate(draft: str, question: str, quotes: Sequence[Quote]) -> Located | None:

@@ -21,15 +21,18 @@ CELL_SEPARATOR = " | "
 _MAX_WARNINGS = 20
 _MAX_TITLE = 200
 
-# C0 and C1 controls other than tab and newline, lone surrogates, non-characters: no store and no model wants them
-_UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+# C0 and C1 controls other than tab and newline, lone surrogates, non-characters: no store and no model wants them. Nor
+# overrides of the writing direction and tag characters, by which a text says something else to a machine than to its reader
+_UNWANTED = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\u202d\u202e\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\U000e0000-\U000e007f]"
+)
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _WHITE = re.compile(r"\s+")
 
 
 def scrub(text: str) -> str:
     """Replace characters that no text may hold, one for one, so that offsets stay."""
-    return _UNWANTED.sub(lambda match: "\ufffd" if match[0] >= "\ud800" else " ", text)
+    return _UNWANTED.sub(lambda match: "\ufffd" if "\ud800" <= match[0] <= "\uffff" else " ", text)
 
 
 def clean(text: str) -> str:
