@@ -14,8 +14,8 @@ from ckllm.retrieval.sentence_scores import SentenceScorer
 SENTENCE_WEIGHT = 0.3
 """Weight of the best-sentence z-score beside 0.2 BM25 and 0.4 dense (measured: docs/decisions.md)."""
 
-SENTENCES = 3
-"""Of each passage, that are scored."""
+SENTENCES = 1
+"""Of each passage, that are scored: the most promising ones (measured: docs/decisions.md)."""
 
 
 class Reranker(Protocol):
@@ -37,7 +37,7 @@ class BestSentenceReranker:
     """Adds the z-score of each passage's best sentence.
 
     One sentence that answers outweighs a passage that is about the subject. Only the first `depth` hits are scored, each by its
-    `SENTENCES` most promising sentences: looking at more changed nothing (docs/decisions.md). The hits
+    `SENTENCES` most promising sentences: looking at more changed nothing. The hits
     behind get the lowest of their scores, so that all scores stay comparable and a passage that shone in neither search
     cannot overtake one that was looked at.
     """

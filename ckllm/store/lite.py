@@ -45,11 +45,10 @@ class LiteServer:
         try:
             from milvus_lite.adapter.grpc.server import start_server_in_thread
 
-            from ckllm.store.lite_bm25 import install
+            from ckllm.store.lite_search import install
         except ImportError:
             raise StoreError(f"milvus-lite is not installed, and {folder} needs it: pip install milvus-lite") from None
         _sync_files()
-        _merge_segments()
         install()
         if folder.is_file():
             raise StoreError(f"{folder} is a file, and Milvus Lite keeps its data in a folder: give another path (store.uri)")
@@ -107,19 +106,6 @@ def _sync_files() -> None:
             write = getattr(module, name, None)
             if write is not None and not getattr(write, "syncs", False):
                 setattr(module, name, _syncing(write))
-
-
-def _merge_segments() -> None:
-    """Have Lite's background compaction keep few segments: BM25's statistics are a segment's own.
-
-    Every flush makes a segment, and Lite merges them by fours in each size class: a document in a small segment scores by
-    other word frequencies than one in a large segment (cranfield in 100 flushes: recall@1 0.71 instead of 0.76). Merging by twos,
-    with one class up to 32 MB (about 9,000 chunks), leaves one segment and beyond that size one more.
-    """
-    from milvus_lite.engine import compaction
-
-    compaction.COMPACTION_MIN_FILES_PER_BUCKET = 2
-    compaction.COMPACTION_BUCKET_BOUNDARIES = [32_000_000]
 
 
 def _syncing(write: Callable[..., str]) -> Callable[..., str]:
