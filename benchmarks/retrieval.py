@@ -22,7 +22,6 @@ from ckllm.embedding.base import Vectors
 from ckllm.knowledge_base import KnowledgeBase
 from ckllm.retrieval.fusion import reciprocal_rank_fusion
 from ckllm.store.base import Filter
-from ckllm.store.lexical import query_terms
 
 DEPTH = 50
 BATCH = 32
@@ -33,10 +32,9 @@ def searches(kb: KnowledgeBase) -> dict[str, Search]:
     """Name → a search of a batch of questions."""
     parts, index, everything = kb._parts, kb.index.name, Filter()
     retriever, reranker = parts.retriever(), parts.reranker()
-    languages = kb.catalogue.languages(kb.collection)
 
     def lexical(questions: Sequence[str], _vectors: Vectors) -> list[list[Hit]]:
-        return kb.store.search_lexical(index, [query_terms(question, languages) for question in questions], DEPTH, everything)
+        return kb.store.search_lexical(index, questions, DEPTH, everything)
 
     def dense(_questions: Sequence[str], vectors: Vectors) -> list[list[Hit]]:
         return kb.store.search_dense(index, vectors, DEPTH, everything)

@@ -7,7 +7,7 @@ the language model when something is answered.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,7 +109,7 @@ def build(settings: Settings, collection: str, *, create: bool, replacements: Re
         embedder=embedder,
         llm=common.llm,
         index=index,
-        retriever=Lazy(lambda: _retriever(embedder(), store(), index, lambda: catalogue().languages(collection))),
+        retriever=Lazy(lambda: _retriever(embedder(), store(), index)),
         reranker=Lazy(lambda: _reranker(scorer())),
         answering=Lazy(lambda: _answering(settings, scorer(), embedder())),
         router=Lazy(lambda: _router(settings, embedder)),
@@ -207,12 +207,10 @@ def _llm(settings: Settings) -> BaseLLM:
     return open_llm(settings.llm, settings.models_folder)
 
 
-def _retriever(
-    embedder: Embedder, store: VectorStore, index: CollectionIndex, languages: Callable[[], Sequence[str]]
-) -> Retriever:
+def _retriever(embedder: Embedder, store: VectorStore, index: CollectionIndex) -> Retriever:
     from ckllm.retrieval.retriever import Retriever
 
-    return Retriever(store, lambda: index.opened().name, embedder, languages)
+    return Retriever(store, lambda: index.opened().name, embedder)
 
 
 def _scorer(embedder: Embedder) -> SentenceScorer:

@@ -11,31 +11,25 @@ from ckllm.contracts import Hit
 from ckllm.embedding.base import Embedder, Vectors
 from ckllm.retrieval.fusion import standardised_sum
 from ckllm.store.base import Filter, VectorStore
-from ckllm.store.lexical import query_terms
 
 LEXICAL_WEIGHT, DENSE_WEIGHT = 0.2, 0.4
 """Weights of the z-scores; the best-sentence score of :mod:`ckllm.retrieval.rerank` adds 0.3 (measured: docs/decisions.md)."""
-MOST_LANGUAGES = 8
-"""Languages of the collection, the most frequent first, under which the words of a question are analysed."""
 _SHORTEST_PIECE = 64
 """Characters; below this a query is not divided, whatever its tokens."""
 
 
 class Retriever:
-    """Searches one index. `index` gives its name now, `languages` those of its documents, the most frequent first.
+    """Searches one index, whose name now `index` gives.
 
     A hit's `score` after `retrieve` is the weighted sum of the z-scores of its BM25 score and its cosine among the candidates
     of this question: it orders the hits of one question and cannot be compared between questions. `similarity` is the cosine,
     which can.
     """
 
-    def __init__(
-        self, store: VectorStore, index: Callable[[], str], embedder: Embedder, languages: Callable[[], Sequence[str]]
-    ) -> None:
+    def __init__(self, store: VectorStore, index: Callable[[], str], embedder: Embedder) -> None:
         self._store = store
         self._index = index
         self._embedder = embedder
-        self._languages = languages
 
     def embed(self, queries: Sequence[str]) -> Vectors:
         """Query vectors, shape (len(queries), dimension): all queries of a batch together.
@@ -62,10 +56,9 @@ class Retriever:
         """For each query the fused candidates of both searches, best first, ranks from 1: at most 2 · `candidates`."""
         if not queries:
             return []
-        index, languages = self._index(), self._languages()[:MOST_LANGUAGES]
+        index = self._index()
         dense = self._store.search_dense(index, vectors, candidates, where)
-        analysed = [query_terms(query, languages) for query in queries]
-        lexical = self._store.search_lexical(index, analysed, candidates, where)
+        lexical = self._store.search_lexical(index, queries, candidates, where)
         return [self._fused(index, vectors[n : n + 1], dense[n], lexical[n]) for n in range(len(queries))]
 
     def _fused(self, index: str, vector: Vectors, dense: Sequence[Hit], lexical: Sequence[Hit]) -> list[Hit]:

@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, select
 
 from ckllm.contracts import (
     OWNER,
@@ -88,13 +88,6 @@ class CatalogueReader(Database):
         )
         with self._reading() as connection:
             return tuple(connection.execute(query.order_by(version_table.c.id)).scalars())
-
-    def languages(self, collection: str) -> tuple[str, ...]:
-        """Languages of the live documents, the most frequent first; a document whose language is not known counts for none."""
-        lang = version_table.c.lang
-        query = select(lang).where(*_of(collection, VersionState.LIVE), lang != "").group_by(lang)
-        with self._reading() as connection:
-            return tuple(connection.execute(query.order_by(func.count().desc(), lang)).scalars())
 
     def live_among(self, version_ids: Sequence[str]) -> frozenset[str]:
         """Those of a search's versions that are live now: hits of the others are not to be shown."""
