@@ -42,11 +42,11 @@ class RefusedError(UsageError):
 
 
 class UnavailableError(UpstreamError):
-    """The service is not reached, is not ready, or fails; `status` is 0 where nothing answered."""
+    """The service is not reached, is not ready, or fails; `status` is 0 where nothing answered, `code` says what fails."""
 
-    def __init__(self, message: str, status: int = 0) -> None:
+    def __init__(self, message: str, status: int = 0, code: str = "") -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.code = status, code
 
 
 class AskFields(TypedDict, total=False):
@@ -133,7 +133,7 @@ class Client:
         text = ""
         for chunk in self._events("POST", "/v1/chat/completions", body):
             if "error" in chunk:
-                raise UnavailableError(chunk["error"]["message"], 500)
+                raise UnavailableError(chunk["error"]["message"], 500, str(chunk["error"]["code"]))
             choice = chunk["choices"][0] if chunk.get("choices") else {"delta": {}, "finish_reason": None}
             delta = choice["delta"]
             text += delta.get("content") or ""
@@ -299,7 +299,7 @@ def _refuse(response: httpx.Response) -> None:
     if code == "unknown_document":
         raise UnknownDocumentError(message)
     if response.status_code >= 500:
-        raise UnavailableError(message, response.status_code)
+        raise UnavailableError(message, response.status_code, code)
     raise RefusedError(message, response.status_code, code)
 
 

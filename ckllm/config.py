@@ -119,6 +119,7 @@ class ServiceSettings(_Section):
     generations: int = Field(4, ge=1, le=256, description="answers written at once")
     queue: int = Field(64, ge=0, description="questions that wait for their turn; more are answered 503")
     queue_per_user: int = Field(8, ge=0, description="of them, of one user; more are answered 429")
+    queue_timeout_s: float = Field(120.0, gt=0, description="how long a question waits for its turn; then it is answered 503")
     run_jobs: bool = Field(True, description="ingest uploads here; of several services that share a store, let one do it")
     requests_per_minute: int = Field(600, ge=0, description="of one API key; more are answered 429; 0: any number")
     allowed_hosts: tuple[str, ...] = Field((), description="names that the service is called by, besides this machine's")

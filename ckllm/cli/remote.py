@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from ckllm.client import AskFields, Client, RefusedError, UnavailableError
 from ckllm.contracts import Answer, Done, Event, SearchResult
-from ckllm.errors import StoreError, UsageError
+from ckllm.errors import StoreError, UpstreamError, UsageError
+from ckllm.service.nouns import STORE_FAILS
 
 if TYPE_CHECKING:
     from ckllm.asking import AskOptions
@@ -61,10 +62,11 @@ class RemoteBase:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """The service's refusals as the errors that the same call has here."""
+    """The service's refusals as the errors that the same call has here, so that a command ends with the same exit code."""
     try:
         yield
     except RefusedError as error:
-        raise UsageError(str(error)) from None
+        raise (UpstreamError if error.status == 429 else UsageError)(str(error)) from None
     except UnavailableError as error:
-        raise StoreError(str(error)) from None
+        unusable = error.status == 0 or error.code == STORE_FAILS
+        raise (StoreError if unusable else UpstreamError)(str(error)) from None

@@ -81,11 +81,12 @@ class ContinuousBatch:
         while self._wait():
             try:
                 self._pipeline.step()
-            except RuntimeError as error:
-                self._fail(UpstreamError(f"OpenVINO stopped: {str(error).splitlines()[0]}"))
+                for ticket in self._running:
+                    ticket.collect()
+            except Exception as error:  # noqa: BLE001 - without this thread every request would wait for ever
+                reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+                self._fail(UpstreamError(f"OpenVINO stopped: {reason}"))
                 continue
-            for ticket in self._running:
-                ticket.collect()
             self._running = [ticket for ticket in self._running if not ticket.ended]
         self._fail(UpstreamError("the model was closed while it generated"))
         del self._pipeline
@@ -124,7 +125,8 @@ class ContinuousBatch:
 
     def _fail(self, error: UpstreamError) -> None:
         for ticket in self._running:
-            ticket.fail(error)
+            if not ticket.ended:
+                ticket.fail(error)
         self._running = []
 
 

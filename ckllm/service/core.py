@@ -74,7 +74,7 @@ class Core:
         self._writing = ThreadPoolExecutor(limits.generations, "answer")
         self._working = ThreadPoolExecutor(8, "work")
         self._admitting = ThreadPoolExecutor(4, "doors")
-        self.turns = Turns(limits.generations, limits.queue, limits.queue_per_user)
+        self.turns = Turns(limits.generations, limits.queue, limits.queue_per_user, limits.queue_timeout_s)
         self.metrics = Metrics(lambda: self.turns.waiting, lambda: self.turns.taken, self._open_jobs)
         self.warm = False
         self.trouble = ""

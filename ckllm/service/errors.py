@@ -11,6 +11,7 @@ from typing import Any
 from starlette.responses import Response
 
 from ckllm.errors import CkllmError, DataError, StoreError, UnknownDocumentError, UpstreamError, UsageError
+from ckllm.service.nouns import STORE_FAILS
 
 RETRY_S = 5
 """What `Retry-After` says where nothing better is known."""
@@ -73,6 +74,7 @@ def problem_of(error: Exception, *, trusted: bool) -> HttpError:
     if isinstance(error, DataError):
         return HttpError(422, "unusable_input", str(error))
     if isinstance(error, UpstreamError):
+        code = STORE_FAILS if isinstance(error, StoreError) else "unavailable"
         message = str(error) if trusted else "something that the service depends on does not serve at the moment: try again later"
-        return HttpError(503, "unavailable", message, headers={"Retry-After": str(RETRY_S)})
+        return HttpError(503, code, message, headers={"Retry-After": str(RETRY_S)})
     return HttpError(500, "internal", "an unexpected error; the service's log has it under the request's id")

@@ -9,6 +9,9 @@ from typing import Any
 
 from ckllm.contracts import Answer, to_json
 
+STORE_FAILS = "store_unavailable"
+"""Code of a 503 where the knowledge base itself does not serve; `unavailable` is that of a model or another server."""
+
 
 class JobState(StrEnum):
     """Life of a job; the last three are final."""

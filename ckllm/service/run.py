@@ -29,6 +29,9 @@ _AGAIN_S = 15.0
 """After which models that could not be loaded are tried again."""
 _GRACE_S = 3
 """For answers that are under way at the end; then they are cut off."""
+KEEP_ALIVE_S = 30
+"""For the next request on a connection. Longer than clients keep theirs (httpx and OpenAI's client: 5 s): whoever closes first
+closes on no request that is on its way."""
 _LAST_S = 8.0
 """After which the process ends whatever still holds it."""
 
@@ -88,7 +91,7 @@ def configuration(core: Core, doors: Doors) -> uvicorn.Config:
     """The application and how it is served; the address comes with the socket."""
     return uvicorn.Config(
         create_app(core, doors, core.settings.service.host), http=Protocol, ws="none", log_config=None, access_log=False,
-        server_header=False, proxy_headers=False, timeout_graceful_shutdown=_GRACE_S,
+        server_header=False, proxy_headers=False, timeout_graceful_shutdown=_GRACE_S, timeout_keep_alive=KEEP_ALIVE_S,
     )  # fmt: skip
 
 

@@ -10,12 +10,16 @@ from collections import OrderedDict, deque
 
 from ckllm.service.errors import HttpError
 
+_LATER = {"Retry-After": "2"}
+
 
 class Turns:
     """Used from one event loop only."""
 
-    def __init__(self, at_once: int, waiting: int, waiting_per_user: int) -> None:
+    def __init__(self, at_once: int, waiting: int, waiting_per_user: int, longest_s: float | None = None) -> None:
+        """`longest_s`: how long one waits for a turn."""
         self._at_once = self._free = at_once
+        self._longest_s = longest_s
         self._most, self._most_of_one = waiting, waiting_per_user
         self._queues: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
@@ -28,13 +32,21 @@ class Turns:
         return self._at_once - self._free
 
     async def take(self, user: str) -> None:
-        """Wait for a turn; `give_back` ends it. HttpError 429 or 503 where too many wait already."""
+        """Wait for a turn; `give_back` ends it. HttpError 429 or 503 where too many wait already, or none comes in time."""
         if self._free and not self._queues:
             self._free -= 1
             return
         self._refuse(user)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queues.setdefault(user, deque()).append(turn)
+        try:
+            async with asyncio.timeout(self._longest_s):
+                await self._come(user, turn)
+        except TimeoutError:
+            raise HttpError(503, "queue_slow", "this question had no turn in time: try again later", headers=_LATER) from None
+
+    async def _come(self, user: str, turn: asyncio.Future[None]) -> None:
+        """Wait for the turn; where that is broken off, it is given on, or the place in the queue is given up."""
         try:
             await turn
         except asyncio.CancelledError:
@@ -58,11 +70,10 @@ class Turns:
                 turn.set_result(None)
 
     def _refuse(self, user: str) -> None:
-        later = {"Retry-After": "2"}
         if len(self._queues.get(user, ())) >= self._most_of_one:
-            raise HttpError(429, "too_many_questions", "too many of your questions wait already: try again soon", headers=later)
+            raise HttpError(429, "too_many_questions", "too many of your questions wait already: try again soon", headers=_LATER)
         if self.waiting >= self._most:
-            raise HttpError(503, "queue_full", "too many questions wait already: try again soon", headers=later)
+            raise HttpError(503, "queue_full", "too many questions wait already: try again soon", headers=_LATER)
 
     def _forget(self, user: str, turn: asyncio.Future[None]) -> None:
         queue = self._queues.get(user)

@@ -45,12 +45,16 @@ def free_port() -> int:
 def serving(home: Path) -> Iterator[tuple[subprocess.Popen[str], Client]]:
     port = free_port()
     arguments = command(home, "serve", "--port", str(port))
-    with subprocess.Popen(arguments, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    told = home.parent / "service-stderr.txt"  # a pipe that nobody reads would fill up and stop it
+    with (
+        told.open("w") as log,
+        subprocess.Popen(arguments, env=ENVIRONMENT, stderr=log, text=True, start_new_session=True) as process,
+    ):
         client = Client(f"http://127.0.0.1:{port}", timeout_s=60)
         end = time.monotonic() + 180
         try:
             while not ready(client):
-                assert process.poll() is None, process.stderr.read() if process.stderr else ""
+                assert process.poll() is None, told.read_text()
                 assert time.monotonic() < end
                 time.sleep(0.1)
             yield process, client

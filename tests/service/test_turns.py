@@ -75,3 +75,19 @@ def test_one_that_goes_away_gives_its_turn_on() -> None:
         assert turns.taken == 0
 
     run(scene())
+
+
+def test_one_that_waits_too_long_is_sent_away_and_leaves_nothing_behind() -> None:
+    async def scene() -> None:
+        turns, served = Turns(1, 10, 10, longest_s=0.01), list[str]()
+        await turns.take("x")
+        with pytest.raises(HttpError) as slow:
+            await turns.take("ana")
+        assert (slow.value.status, slow.value.code) == (503, "queue_slow")
+        assert slow.value.headers["Retry-After"]
+        assert (turns.waiting, turns.taken) == (0, 1)
+        turns.give_back()
+        await ask(turns, "bo", served)
+        assert served == ["bo"]
+
+    run(scene())
