@@ -13,6 +13,7 @@ from ckllm.citations.excerpts import excerpts
 from ckllm.citations.orders import is_order
 from ckllm.citations.quoting import answering_quotes, quoted_instead, scored_quotes
 from ckllm.citations.refusal import RefusalPolicy, Signals, script
+from ckllm.citations.reply_language import other_language
 from ckllm.citations.short_answer import is_short, locate, short_answer
 from ckllm.citations.verification import Verifier
 from ckllm.contracts import Evidence, Hit, Message, Prompt, Quote
@@ -84,9 +85,10 @@ class Answering:
         inside = [entry.hit for entry in packed if entry.in_prompt]
         return Prompt(messages(asked.question, inside), packed)
 
-    def checked(self, found: Found, draft: Draft, boxes: Boxes, languages: Sequence[str] = ()) -> Checked:
+    def checked(self, asked: Asked, found: Found, draft: Draft, boxes: Boxes, languages: Sequence[str] = ()) -> Checked:
         """The sentence that a short draft was taken from, or the supported sentences of a longer one; exact quotes of the best
-        evidence where there are none, or nothing, with the reason. `languages` are those that the expert was made for.
+        evidence where there are none or they are in another language than the question, or nothing, with the reason. `languages`
+        are those that the expert was made for.
         """
         offered = [entry for entry in draft.evidence if entry.in_prompt]
         index = EvidenceIndex(offered)
@@ -95,6 +97,8 @@ class Answering:
         answering = answering_quotes(scored)
         located = locate(draft.text, found.query, answering)
         claims = quoted([located.quote]) if located else self._supported(draft.text, index, answering)
+        wrong = "" if located or not claims else other_language(asked.question, " ".join(claim.text for claim in claims))
+        claims = [] if wrong else claims
         exact = located is not None or not claims
         if not located and is_short(draft.text) and offered[0].hit.lang in languages and not _swayed(found, draft):
             assert found.vector is not None
@@ -103,7 +107,8 @@ class Answering:
         composed = compose(claims or quoted(quoted_instead(scored)), draft.evidence, boxes)
         short = short_answer(composed, located)
         reason = "" if composed.answer else "nothing that was found could be verified"
-        return Checked(composed.answer, short, composed.sentences, composed.citations, composed.evidence, exact, reason)
+        warnings = (f"{wrong}: exact quotes are shown instead",) if wrong else ()
+        return Checked(composed.answer, short, composed.sentences, composed.citations, composed.evidence, exact, reason, warnings)
 
     def _supported(self, draft: str, index: EvidenceIndex, quotes: Sequence[Quote]) -> list[Claim]:
         """Sentences of the draft that the evidence supports and that rest on one of `quotes`: what is true may still say

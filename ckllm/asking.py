@@ -117,12 +117,13 @@ class Checked:
     quoted: bool
     reason: str = ""
     """Why there is no answer."""
+    warnings: tuple[str, ...] = ()
 
     def as_answer(self, asked: Asked, draft: Draft, timings: Timings) -> Answer:
         return Answer(
             question=asked.question, answer=self.answer, short_answer=self.short_answer, refused=False,
             sentences=self.sentences, citations=self.citations, route=draft.route, evidence=self.evidence,
-            usage=draft.usage, timings=timings, quoted=self.quoted,
+            usage=draft.usage, timings=timings, quoted=self.quoted, warnings=self.warnings,
         )  # fmt: skip
 
 

@@ -434,6 +434,8 @@ class Answer:
     """True where the answer consists of exact quotes: the sentence that a short answer was taken from, or the best evidence
     where what the model wrote was not supported."""
     id: str | None = None
+    warnings: tuple[str, ...] = ()
+    """What went wrong on the way and how it was mended, in words: the model wrote in another language than the question's."""
 
     def as_json(self) -> dict[str, Any]:
         row = {
@@ -442,8 +444,9 @@ class Answer:
             "sentences": [to_json(s) for s in self.sentences],
             "citations": [c.as_json() for c in self.citations], "route": self.route.as_json(),
             "evidence": [e.as_json() for e in self.evidence], "usage": to_json(self.usage), "timings": to_json(self.timings),
+            "warnings": list(self.warnings) or None,
         }  # fmt: skip
-        return _without(row, *(key for key in ("id", "reason") if row[key] is None))
+        return _without(row, *(key for key in ("id", "reason", "warnings") if row[key] is None))
 
 
 # -- events of KnowledgeBase.stream(), in order

@@ -95,7 +95,7 @@ class KnowledgeBase:
         yield from (Retrieved(prompt.evidence), Routed(route))
         draft = yield from self._generate(asked, Draft(route, prompt.evidence, prompt.messages), clock)
         with clock.stage("verify_s"):
-            checked = answering.checked(found, draft, self.catalogue.boxes, self._parts.languages(route.weights))
+            checked = answering.checked(asked, found, draft, self.catalogue.boxes, self._parts.languages(route.weights))
         if not checked.answer:
             yield Done(refusal(asked, draft, checked.reason, clock.timings()))
             return

@@ -70,6 +70,7 @@ def answer(row: Row) -> Answer:
         route=route(row["route"]), evidence=tuple(evidence(one) for one in row["evidence"]),
         usage=Usage(usage["prompt_tokens"], usage["completion_tokens"]), timings=Timings(**row["timings"]),
         reason=row.get("reason"), quoted=row.get("quoted", False), id=row.get("id"),
+        warnings=tuple(row.get("warnings", ())),
     )  # fmt: skip
 
 

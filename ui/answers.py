@@ -55,7 +55,7 @@ def verdict(answer: Answer) -> str:
     """One quiet line under the answer."""
     supported, count = sum(sentence.supported for sentence in answer.sentences), len(answer.sentences)
     if answer.quoted:
-        return "Exact words of the source"
+        return "; ".join(["Exact words of the source", *answer.warnings])
     if supported == count:
         return "Supported by its source" if count == 1 else f"All {count} sentences supported by their sources"
     return f"{supported} of {count} sentences supported by their sources"

@@ -97,6 +97,8 @@ def print_answer(answer: Answer) -> None:
         at = answer.answer.index(answer.short_answer)
         shown.stylize("bold", at, at + len(answer.short_answer))
     out.print(shown)
+    for warning in answer.warnings:
+        out.print(f"({warning})", style="dim", markup=False)
     if answer.refused:
         nearest = answer.evidence[:3]
         if nearest:
