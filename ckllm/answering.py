@@ -10,6 +10,7 @@ from ckllm.citations.attribution import EvidenceIndex, orders_in
 from ckllm.citations.checking import check, quoted
 from ckllm.citations.composition import Boxes, Claim, compose
 from ckllm.citations.excerpts import excerpts
+from ckllm.citations.markers import without_brackets
 from ckllm.citations.orders import is_order
 from ckllm.citations.quoting import answering_quotes, quoted_instead, scored_quotes
 from ckllm.citations.refusal import RefusalPolicy, Signals, script
@@ -20,6 +21,7 @@ from ckllm.contracts import Evidence, Hit, Message, Prompt, Quote
 from ckllm.errors import UsageError
 from ckllm.llm.base import BaseLLM
 from ckllm.prompting.grounded import grounded_messages
+from ckllm.records.answers import RowAnswer
 from ckllm.retrieval.evidence import distinct, ledger, pack
 from ckllm.retrieval.sentence_scores import SentenceScorer
 
@@ -58,6 +60,34 @@ class Answering:
         across = script(found.query) != script(evidence[0].hit.text)
         signals = Signals(best, index.coverage(found.query), index.coverage_in_one(found.query), across)
         return self._policy.doubt(found.vector, signals)
+
+    def from_rows(self, answer: RowAnswer, evidence: Sequence[Evidence], boxes: Boxes) -> Checked | None:
+        """What was computed from rows, with the rows cited; the passages that hold them join the ledger, in no prompt.
+
+        None where it would show a cell that speaks to a language model: such text is not repeated, and a list without it is
+        not the list.
+        """
+        if any(is_order(sentence.text) for sentence in answer.sentences):
+            return None
+        markers = {entry.hit.chunk_id: entry.marker for entry in evidence}
+        unknown = [hit for hit in answer.hits if hit.chunk_id not in markers]
+        more = tuple(Evidence(marker, hit, False) for marker, hit in enumerate(unknown, start=len(evidence) + 1))
+        markers |= {entry.hit.chunk_id: entry.marker for entry in more}
+        claims = [
+            Claim(
+                sentence.text,
+                tuple(replace(quote, marker=markers[answer.hits[quote.marker - 1].chunk_id]) for quote in sentence.quotes),
+                True,
+                1.0,
+            )
+            for sentence in answer.sentences
+        ]
+        composed = compose(claims, (*evidence, *more), boxes, "\n" if answer.listed else " ")
+        short = without_brackets(answer.short)
+        return Checked(
+            composed.answer, short if short and short in composed.answer else None, composed.sentences, composed.citations,
+            composed.evidence, False, computed=answer.computed,
+        )  # fmt: skip
 
     def prompt(self, llm: BaseLLM, asked: Asked, found: Found, evidence: Sequence[Evidence]) -> Prompt:
         """Messages with as much of the best evidence as fits, and the ledger of what is in them.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from ckllm.contracts import Access, Answer, Citation, Evidence, Hit, Message, Route, Sentence, Timings, Usage
+from ckllm.contracts import Access, Answer, Citation, Computed, Evidence, Hit, Message, Route, Sentence, Timings, Usage
 from ckllm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -118,12 +118,13 @@ class Checked:
     reason: str = ""
     """Why there is no answer."""
     warnings: tuple[str, ...] = ()
+    computed: Computed | None = None
 
     def as_answer(self, asked: Asked, draft: Draft, timings: Timings) -> Answer:
         return Answer(
             question=asked.question, answer=self.answer, short_answer=self.short_answer, refused=False,
             sentences=self.sentences, citations=self.citations, route=draft.route, evidence=self.evidence,
-            usage=draft.usage, timings=timings, quoted=self.quoted, warnings=self.warnings,
+            usage=draft.usage, timings=timings, quoted=self.quoted, warnings=self.warnings, computed=self.computed,
         )  # fmt: skip
 
 

@@ -86,6 +86,20 @@ class Element:
 
 
 @dataclass(frozen=True, slots=True)
+class RowSet:
+    """The rows of a table, or the records of a data file, by the offsets at which they start."""
+
+    start: int
+    end: int
+    rows: tuple[int, ...]
+    """Every row's start, those of the header among them, in order; a row ends where the next one starts, or at `end`."""
+    header: int = 0
+    """How many rows, from the first, are the header."""
+    records: bool = False
+    """Each row is a block of `key: value` lines that names its own fields."""
+
+
+@dataclass(frozen=True, slots=True)
 class PageSpan:
     """The slice of the text that stands on one page. Width and height in points (1/72 inch), 0 where unknown."""
 
@@ -126,6 +140,8 @@ class Document:
     """What was neutralised or left out, in words: hidden text, skipped images, macros."""
     attachments: tuple[Source, ...] = ()
     """Child documents found inside: mail attachments, embedded files."""
+    row_sets: tuple[RowSet, ...] = ()
+    """Its tables and record sets, in text order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,6 +432,25 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
+class Computed:
+    """How an answer was computed from the rows of one table or record set; no model had a part in it."""
+
+    operation: str
+    """count, list, sum, average, minimum or maximum."""
+    table: str
+    """What the table is called."""
+    document_id: str
+    conditions: tuple[str, ...]
+    """On its columns, as they were understood; all of them hold."""
+    rows: int
+    """Rows that were counted, listed or summed."""
+    of: int
+    """Rows of the table."""
+    value: float | None = None
+    """The number; None for a list."""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """With `refused`, `reason` says why, there are no sentences and no citations, and the nearest passages are in `evidence`."""
 
@@ -436,6 +471,9 @@ class Answer:
     id: str | None = None
     warnings: tuple[str, ...] = ()
     """What went wrong on the way and how it was mended, in words: the model wrote in another language than the question's."""
+    computed: Computed | None = None
+    """Set where the answer was computed from stored rows: its sentences are supported by construction, and what is cited was in
+    no prompt."""
 
     def as_json(self) -> dict[str, Any]:
         row = {
@@ -444,9 +482,9 @@ class Answer:
             "sentences": [to_json(s) for s in self.sentences],
             "citations": [c.as_json() for c in self.citations], "route": self.route.as_json(),
             "evidence": [e.as_json() for e in self.evidence], "usage": to_json(self.usage), "timings": to_json(self.timings),
-            "warnings": list(self.warnings) or None,
+            "warnings": list(self.warnings) or None, "computed": to_json(self.computed) if self.computed else None,
         }  # fmt: skip
-        return _without(row, *(key for key in ("id", "reason", "warnings") if row[key] is None))
+        return _without(row, *(key for key in ("id", "reason", "warnings", "computed") if row[key] is None))
 
 
 # -- events of KnowledgeBase.stream(), in order

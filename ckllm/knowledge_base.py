@@ -1,7 +1,8 @@
 """Start here: the plot of the read path.
 
 `stream` names every stage in order: rewrite → route → retrieve → rerank → evidence → prompt → generate → check → compose. Each
-stage is a call; how it works is in its own module. `ask` drains the stream. Where the draft does not hold, the ladder goes
+stage is a call; how it works is in its own module. What stored rows answer exactly is computed, and no model is asked. `ask`
+drains the stream. Where the draft does not hold, the ladder goes
 down: supported sentences → exact quotes of the best evidence → an honest refusal.
 """
 
@@ -31,6 +32,7 @@ from ckllm.contracts import (
     Verified,
 )  # fmt: skip
 from ckllm.experts.base import RouteRequest
+from ckllm.records.answers import RowAnswer, row_answer
 from ckllm.stopwatch import Stopwatch
 from ckllm.store.base import Filter, IndexDescription, VectorStore
 
@@ -87,6 +89,13 @@ class KnowledgeBase:
         answering = self._parts.answering()
         with clock.stage("rerank_s"):
             evidence = answering.offered(found, asked.k or self.settings.retrieval.evidence)
+        rows = self._rows(asked, found, clock)
+        counted = answering.from_rows(rows, evidence, self.catalogue.boxes) if rows else None
+        if counted:
+            yield from (Retrieved(counted.evidence), Routed(route), Verified(counted.sentences, counted.citations))
+            yield Done(counted.as_answer(asked, Draft(route, counted.evidence), clock.timings()))
+            return
+        with clock.stage("rerank_s"):
             doubt = answering.doubt(found, evidence)
         if doubt:
             yield from (Retrieved(evidence), Routed(route), Done(refusal(asked, Draft(route, evidence), doubt, clock.timings())))
@@ -101,6 +110,13 @@ class KnowledgeBase:
             return
         yield Verified(checked.sentences, checked.citations)
         yield Done(checked.as_answer(asked, draft, clock.timings()))
+
+    def _rows(self, asked: Asked, found: Found, clock: Stopwatch) -> RowAnswer | None:
+        """What stored rows answer by themselves; a follow-up question, which says only a part, is left to the model."""
+        if found.query != asked.question:
+            return None
+        with clock.stage("generate_s"):
+            return row_answer(asked.question, found.hits, self.catalogue, self._access(asked.user), narrowed=bool(asked.where))
 
     def _generate(self, asked: Asked, draft: Draft, clock: Stopwatch) -> Generator[Event, None, Draft]:
         """Streams the model's words without its markers and gives back the draft as it was written."""

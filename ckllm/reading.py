@@ -10,6 +10,7 @@ from ckllm.contracts import (
     Box,
     ChunkSpan,
     Citation,
+    Computed,
     DocumentRow,
     DocumentText,
     Evidence,
@@ -62,6 +63,12 @@ def route(row: Row) -> Route:
     )
 
 
+def computed(row: Row) -> Computed:
+    return Computed(
+        row["operation"], row["table"], row["document_id"], tuple(row["conditions"]), row["rows"], row["of"], row.get("value")
+    )
+
+
 def answer(row: Row) -> Answer:
     usage = row["usage"]
     return Answer(
@@ -71,6 +78,7 @@ def answer(row: Row) -> Answer:
         usage=Usage(usage["prompt_tokens"], usage["completion_tokens"]), timings=Timings(**row["timings"]),
         reason=row.get("reason"), quoted=row.get("quoted", False), id=row.get("id"),
         warnings=tuple(row.get("warnings", ())),
+        computed=computed(row["computed"]) if row.get("computed") else None,
     )  # fmt: skip
 
 

@@ -7,9 +7,10 @@ import zlib
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
-from ckllm.contracts import Chunk, Document, ElementKind, PageSpan
+from ckllm.contracts import Chunk, Document, ElementKind, PageSpan, RowSet
 from ckllm.errors import DataError
 from ckllm.store.catalogue import StoredVersion
 
@@ -46,6 +47,7 @@ def packed(version: StoredVersion, document: Document, chunks: Sequence[Chunk], 
         "current": current, "title": document.title, "lang": document.lang, "media_type": document.media_type,
         "warnings": list(document.warnings), "text": document.text, "boxes": boxes,
         "pages": [[page.page, page.start, page.end, page.width, page.height] for page in document.pages],
+        "row_sets": [[one.start, one.end, list(one.rows), one.header, one.records] for one in document.row_sets],
         "chunks": [[one.start, one.end, one.context, one.page, one.section, one.kind.value] for one in chunks],
     }  # fmt: skip
 
@@ -66,6 +68,7 @@ def unpacked(row: dict[str, Any]) -> PortableDocument:
             lang=str(row["lang"]),
             media_type=str(row["media_type"]),
             warnings=tuple(str(warning) for warning in row["warnings"]),
+            row_sets=tuple(_row_set(one, len(text)) for one in row.get("row_sets", ())),
         )
         chunks = tuple(
             PortableChunk(
@@ -86,6 +89,15 @@ def unpacked(row: dict[str, Any]) -> PortableDocument:
         )
     except (KeyError, TypeError, ValueError, zlib.error) as error:
         raise DataError(f"a document in it cannot be read: {type(error).__name__}: {error}") from None
+
+
+def _row_set(values: Sequence[Any], characters: int) -> RowSet:
+    start, end, rows, header, records = values
+    made = RowSet(int(start), int(end), tuple(int(row) for row in rows), int(header), bool(records))
+    places = (made.start, *made.rows, made.end)
+    if not rows or places[0] < 0 or places[-1] > characters or any(after < before for before, after in pairwise(places)):
+        raise ValueError("rows outside the text")
+    return made
 
 
 def _boxes(packed_boxes: str | None, characters: int) -> array[float] | None:

@@ -33,7 +33,7 @@ class Composition:
     """The ledger, with what was cited marked so."""
 
 
-def compose(claims: Sequence[Claim], evidence: Sequence[Evidence], boxes: Boxes) -> Composition:
+def compose(claims: Sequence[Claim], evidence: Sequence[Evidence], boxes: Boxes, between: str = " ") -> Composition:
     """Join the claims in order, each followed by the markers of its quotes. Equal spans share one marker."""
     passages = {entry.marker: entry.hit for entry in evidence}
     numbers: dict[tuple[str, int, int], int] = {}
@@ -53,8 +53,8 @@ def compose(claims: Sequence[Claim], evidence: Sequence[Evidence], boxes: Boxes)
         text = without_brackets(claim.text)
         if not text:
             continue
-        start = len(answer) + bool(answer)
-        answer += (" " if answer else "") + text + "".join(f" [{number}]" for number in used)
+        start = len(answer) + (len(between) if answer else 0)
+        answer += (between if answer else "") + text + "".join(f" [{number}]" for number in used)
         sentences.append(Sentence(text, start, start + len(text), claim.supported, claim.support, tuple(used)))
     cited = {(citation.document_id, citation.chunk_id) for citation in citations}
     ledger = tuple(

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from ckllm.contracts import OWNER, Access, Chunk, Document, Rejected, Source, VersionState, digest
+from ckllm.contracts import OWNER, Access, Chunk, Document, Rejected, RowSet, Source, VersionState, digest
 from ckllm.errors import DataError, StoreError, UsageError
 from ckllm.store.boxes import pack
 from ckllm.store.catalogue_reader import CatalogueReader
@@ -27,6 +27,7 @@ from ckllm.store.catalogue_rows import (
     LiveVersion,
     StoredVersion,
     pack_names,
+    pack_rows,
     pack_text,
     storable,
     visible,
@@ -38,6 +39,7 @@ from ckllm.store.catalogue_schema import (
     collection_table,
     content_table,
     document_table,
+    row_set_table,
     version_table,
 )
 
@@ -118,6 +120,9 @@ class Catalogue(CatalogueReader):
                     connection.execute(insert(box_table).values(version_id=version_id, block=block, data=data))
             if chunks:
                 connection.execute(insert(chunk_table), [_chunk_values(version_id, chunk) for chunk in chunks])
+            if document.row_sets:
+                rows = [_row_set_values(version_id, n, one) for n, one in enumerate(document.row_sets)]
+                connection.execute(insert(row_set_table), rows)
 
     def embedded(self, version_ids: Iterable[str]) -> None:
         """PARSED → EMBEDDED: all chunks have been given to the vector store, perhaps not yet durably."""
@@ -228,7 +233,7 @@ class Catalogue(CatalogueReader):
 
     @staticmethod
     def _drop_content(connection: Connection, version_id: str) -> None:
-        for table in (content_table, box_table, chunk_table):
+        for table in (content_table, box_table, chunk_table, row_set_table):
             connection.execute(delete(table).where(table.c.version_id == version_id))
 
     @staticmethod
@@ -257,6 +262,13 @@ def _chunk_values(version_id: str, chunk: Chunk) -> dict[str, object]:
     return {
         "version_id": version_id, "ordinal": chunk.ordinal, "chunk_id": chunk.chunk_id, "start": chunk.start, "end": chunk.end,
         "context": storable(chunk.context), "page": chunk.page, "section": storable(chunk.section), "kind": chunk.kind.value,
+    }  # fmt: skip
+
+
+def _row_set_values(version_id: str, ordinal: int, one: RowSet) -> dict[str, object]:
+    return {
+        "version_id": version_id, "ordinal": ordinal, "start": one.start, "end": one.end, "header": one.header,
+        "records": int(one.records), "rows": pack_rows(one),
     }  # fmt: skip
 
 

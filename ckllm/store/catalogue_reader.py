@@ -25,6 +25,7 @@ from ckllm.contracts import (
 )
 from ckllm.errors import StoreError, UnknownDocumentError, UsageError
 from ckllm.store.boxes import merge_lines, unpack
+from ckllm.store.catalogue_row_sets import RowSetReader
 from ckllm.store.catalogue_rows import (
     UNFINISHED,
     CollectionRow,
@@ -43,10 +44,9 @@ from ckllm.store.catalogue_schema import (
     document_table,
     version_table,
 )
-from ckllm.store.database import Database
 
 
-class CatalogueReader(Database):
+class CatalogueReader(RowSetReader):
     """What is known. Objects may be shared by threads."""
 
     def collection(self, name: str) -> CollectionRow | None:
@@ -141,6 +141,7 @@ class CatalogueReader(Database):
                 select(box_table.c.data).where(box_table.c.version_id == version_id).order_by(box_table.c.block)
             )
             blocks = boxes.scalars().all()
+            row_sets = self._row_sets(connection, version_id)
             text, pages = self._text(connection, version_id), self._pages(connection, version_id)
         return Document(
             title=row.title,
@@ -151,6 +152,7 @@ class CatalogueReader(Database):
             lang=row.lang,
             media_type=row.media_type,
             warnings=tuple(json.loads(row.warnings)),
+            row_sets=row_sets,
         )
 
     def boxes(self, version_id: str, start: int, end: int) -> tuple[Box, ...]:

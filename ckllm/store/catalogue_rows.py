@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import zlib
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
-from ckllm.contracts import Access, VersionState
+from ckllm.contracts import Access, RowSet, VersionState
 
 UNFINISHED = (VersionState.PENDING, VersionState.PARSED, VersionState.EMBEDDED)
 
@@ -45,6 +47,27 @@ class StoredVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class Rowed:
+    """A live version that has tables or record sets."""
+
+    version_id: str
+    document_id: str
+    source: str
+    title: str
+    lang: str
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowedText:
+    """Text of a version with its row sets, and where its chunks start."""
+
+    text: str
+    row_sets: tuple[RowSet, ...]
+    chunk_starts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """The last attempt on a source, where it failed; an older version may be live all the same."""
 
@@ -63,6 +86,17 @@ def visible(groups: Sequence[str], access: Access) -> bool:
 
 def pack_text(text: str) -> bytes:
     return zlib.compress(text.encode("utf-8", "surrogatepass"), 1)
+
+
+def pack_rows(rows: RowSet) -> bytes:
+    """Distances between the starts of rows: small numbers, which compress well."""
+    return zlib.compress(array("I", [after - before for before, after in pairwise((rows.start, *rows.rows))]).tobytes(), 1)
+
+
+def unpack_rows(start: int, packed: bytes) -> tuple[int, ...]:
+    steps = array("I")
+    steps.frombytes(zlib.decompress(packed))
+    return tuple(accumulate(steps, initial=start))[1:]
 
 
 def pack_names(names: Iterable[str]) -> str:

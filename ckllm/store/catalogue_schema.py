@@ -9,6 +9,7 @@
     content          text and pages of a version          zlib over UTF-8 and JSON
     box_block        boxes of a version's characters      zlib over float32, BLOCK characters a row
     chunk            spans of a version
+    row_set          tables and record sets of a version  zlib over the distances between the starts of their rows
     api_key          hash of a key → its user, groups and right
 
 Text is stored as compressed bytes, not as a text column: PostgreSQL refuses NUL in text, and the text must come back exactly.
@@ -137,6 +138,18 @@ chunk_table = Table(
     Column("page", Integer),
     Column("section", Text, nullable=False),
     Column("kind", String, nullable=False),
+)
+
+row_set_table = Table(
+    "row_set",
+    metadata,
+    _of_version(),
+    Column("ordinal", Integer, primary_key=True, autoincrement=False),
+    Column("start", Integer, nullable=False),
+    Column("end", Integer, nullable=False),
+    Column("header", Integer, nullable=False),
+    Column("records", Integer, nullable=False),  # 1: records that name their own fields
+    Column("rows", LargeBinary, nullable=False),
 )
 
 

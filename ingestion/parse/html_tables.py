@@ -47,7 +47,7 @@ def table_rows(table: Any, visibility: Visibility) -> tuple[list[list[str]], int
             rows.append(line)
         tags = [cell.tag for cell in row if cell.tag in ("td", "th")]
         in_head = in_head and bool(tags) and (row.getparent().tag == "thead" or all(tag == "th" for tag in tags))
-        header_rows += in_head
+        header_rows += in_head and any(line)
     return rows, min(max(header_rows, 1), 3)
 
 

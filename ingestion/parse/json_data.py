@@ -23,6 +23,8 @@ def parse(source: Source, media_type: str, _folder: Path) -> Document:
     values = list(_values(text, media_type, builder))
     for value in values:
         _add(builder, value)
+    if not builder.warnings and all(isinstance(value, dict) for value in values):
+        builder.records(0, len(values))
     return builder.build(_title(values), source)
 
 
@@ -58,8 +60,11 @@ def _values(text: str, media_type: str, builder: TextBuilder) -> Iterator[Any]:
 def _add(builder: TextBuilder, value: Any) -> None:
     """A list's items are pieces of their own, as are the members of an object that is too long for one."""
     if isinstance(value, list):
+        first = len(builder)
         for item in value:
             _add_record(builder, item)
+        if all(isinstance(item, dict) for item in value):
+            builder.records(first, len(value))
     elif isinstance(value, dict) and sum(1 for _ in _lines(value, 0)) > _RECORD_LINES:
         for key, member in value.items():
             if isinstance(member, list) and member and all(isinstance(item, (dict, list)) for item in member):
@@ -87,7 +92,7 @@ def _lines(value: Any, depth: int, key: str = "") -> Iterator[str]:
             yield label.rstrip()
         if isinstance(value, dict):
             for name, member in value.items():
-                yield from _lines(member, depth + 1, str(name))
+                yield from _lines(member, depth + 1, one_line(str(name)))
         elif all(not isinstance(item, (dict, list)) for item in value) and sum(len(str(item)) for item in value) < 200:
             yield f"{'  ' * depth}{', '.join(_scalar(item) for item in value)}"
         else:
@@ -95,8 +100,8 @@ def _lines(value: Any, depth: int, key: str = "") -> Iterator[str]:
                 yield from _lines(item, depth + 1)
     elif isinstance(value, str) and "\n" in value.strip():
         yield label.rstrip() or indent
-        for line in value.strip().splitlines():
-            yield f"{indent}{line}"
+        for line in filter(str.strip, value.strip().splitlines()):
+            yield f"{indent}  {line.strip()}"  # deeper than its key, and never empty: it cannot pass for a field or a record
     elif (text := _scalar(value)) != "":
         yield f"{label}{text}"
 

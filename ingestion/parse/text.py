@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from ckllm.contracts import Document, Element, ElementKind, PageSpan, Source
+from ckllm.contracts import Document, Element, ElementKind, PageSpan, RowSet, Source
 from ckllm.errors import DataError
 from ingestion.parse.language import detect_language
 
@@ -28,6 +28,7 @@ _UNWANTED = re.compile(
 )
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _WHITE = re.compile(r"\s+")
+_LONE_BAR = re.compile(r"(?<!\S)\|(?!\S)")
 
 
 def scrub(text: str) -> str:
@@ -49,6 +50,11 @@ def clean(text: str) -> str:
 def one_line(text: str) -> str:
     """Runs of white space to one space."""
     return _WHITE.sub(" ", text).strip()
+
+
+def cell_line(text: str) -> str:
+    """A cell on one line; a bar that would read as the end of the cell is escaped as in Markdown."""
+    return _LONE_BAR.sub(r"\|", one_line(clean(text)))
 
 
 @dataclass(slots=True)
@@ -73,6 +79,7 @@ class TextBuilder:
         self._elements: list[Element] = []
         self._pages: list[_OpenPage] = []
         self._boxes: array[float] | None = None
+        self._record_sets: list[RowSet] = []
 
     @classmethod
     def over(cls, text: str, media_type: str = "") -> Self:
@@ -117,7 +124,7 @@ class TextBuilder:
 
     def table(self, rows: Iterable[Sequence[str]], header_rows: int = 1) -> None:
         """Add a table, one line a row; the first `header_rows` that have text are its header."""
-        lines = [CELL_SEPARATOR.join(one_line(clean(cell)) for cell in row).rstrip() for row in rows]
+        lines = [CELL_SEPARATOR.join(cell_line(cell) for cell in row).rstrip() for row in rows]
         lines = [line for line in lines if line.replace("|", "").strip()]
         if not lines:
             return
@@ -141,6 +148,13 @@ class TextBuilder:
         self._elements.append(
             Element(ElementKind.TABLE, start, self._length, page=self._current_page(), header=header, rows=rows)
         )
+
+    def records(self, first: int, count: int) -> None:
+        """The last elements, from number `first` on, are the `count` records of one set; nothing is noted where they are not."""
+        elements = self._elements[first:]
+        if count > 1 and len(elements) == count:
+            starts = tuple(element.start for element in elements)
+            self._record_sets.append(RowSet(starts[0], elements[-1].end, starts, records=True))
 
     def _separate(self, kind: ElementKind) -> int:
         if self._elements:
@@ -216,7 +230,16 @@ class TextBuilder:
             media_type=self.media_type,
             warnings=tuple(self.warnings),
             attachments=tuple(self.attachments),
+            row_sets=self._row_sets(),
         )
+
+    def _row_sets(self) -> tuple[RowSet, ...]:
+        tables = (
+            RowSet(one.start, one.end, one.rows, one.header.count("\n") + 1 if one.header else 0)
+            for one in self._elements
+            if one.kind is ElementKind.TABLE and one.rows
+        )
+        return tuple(sorted((*tables, *self._record_sets), key=lambda one: one.start))
 
     def _title(self, title: str, text: str) -> str:
         title = one_line(clean(title))

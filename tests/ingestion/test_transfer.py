@@ -3,15 +3,17 @@ from __future__ import annotations
 import json
 import zipfile
 from array import array
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ckllm.contracts import Document, PageSpan, Source, VersionState
+from ckllm.contracts import Document, PageSpan, RowSet, Source, VersionState
 from ckllm.embedding.hashing import HashingEmbedder
 from ckllm.errors import DataError, StoreError, UsageError
 from ingestion import ingest
+from ingestion.portable import packed, unpacked
 from ingestion.transfer import delete_collection, export_collection, import_collection, reembed
 from tests.ingestion.collection import Collection, collection_in, write
 from tests.ingestion.fakes import Fuse, InlineParsers, PowerCutError
@@ -55,12 +57,17 @@ def test_pages_and_boxes_travel(filled: Collection, tmp_path: Path) -> None:
     text = "Two words"
     boxes = array("f", [float(n) for n in range(4 * len(text))])
     document = Document("t", text, (), (PageSpan(1, 0, 9, 595.0, 842.0),), boxes, "en", "application/pdf", ("hidden text",))
+    document = replace(document, row_sets=(RowSet(0, 9, (0, 4), 1),))
     version = filled.catalogue.versions("main", VersionState.LIVE)[0]
     source = Source("/x.pdf", Path("/x.pdf"), 1, "0" * 64)
     filled.catalogue.begin("main", source, "v", ())
     chunk = filled.catalogue.chunks(version.version_id)[0]
     filled.catalogue.parsed("v", document, [chunk])
     assert filled.catalogue.document("v") == document
+    line = json.loads(json.dumps(packed(version, document, [chunk], current=True)))
+    assert unpacked(line).document == document
+    with pytest.raises(DataError, match="rows outside the text"):
+        unpacked({**line, "row_sets": [[0, 9, [0, 12], 1, False]]})
 
 
 def test_an_import_that_is_killed_can_be_repeated(filled: Collection, tmp_path: Path) -> None:

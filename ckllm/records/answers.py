@@ -1,0 +1,195 @@
+"""Questions that are answered from the rows of one table or record set, or passed on.
+
+A wrong number is worse than none: see :mod:`ckllm.records.plan` for what has to be certain. Rows are read back from the stored
+text of the document, all of them, whichever chunks were found; every row that is cited is the exact slice of that text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ckllm.contracts import Access, Chunk, Computed, Hit, Quote
+from ckllm.errors import StoreError
+from ckllm.records.computing import Result, computed
+from ckllm.records.parts import longest
+from ckllm.records.plan import NoPlanError, plans
+from ckllm.records.question import Question, recognised
+from ckllm.records.table import Table, read, usable
+from ckllm.records.telling import told
+from ckllm.records.vocabulary import LANGUAGES
+from ckllm.records.words import words
+from ckllm.store.catalogue_rows import Rowed, RowedText
+
+MOST_DOCUMENTS = 12
+"""Documents among the passages found, the best first, whose tables are looked at."""
+RIVAL = 200_000
+"""Characters of a table that cannot be counted in which the words of the question are looked for."""
+MOST_TABLES = 60
+"""Tables of these; with more of them it is not clear which one is meant."""
+
+
+class RowSource(Protocol):
+    """What is asked of the catalogue."""
+
+    def rowed(self, version_ids: Sequence[str], access: Access) -> list[Rowed]: ...
+
+    def rowed_text(self, version_id: str) -> RowedText | None: ...
+
+    def chunks_at(self, rowed: Rowed, content: RowedText, offsets: Sequence[int]) -> list[Chunk]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RowSentence:
+    """A sentence of the answer with the exact rows that it rests on; a quote's marker counts `RowAnswer.hits` from 1."""
+
+    text: str
+    quotes: tuple[Quote, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RowAnswer:
+    """What the rows say, and the chunks that hold the rows that are cited."""
+
+    sentences: tuple[RowSentence, ...]
+    hits: tuple[Hit, ...]
+    short: str
+    computed: Computed
+    listed: bool
+    """Sentences stand on lines of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    result: Result
+    content: RowedText
+
+
+class _UnclearError(Exception):
+    """More than one table, or more than one reading, may be meant."""
+
+
+def row_answer(
+    question: str, hits: Sequence[Hit], source: RowSource, access: Access, *, narrowed: bool = False
+) -> RowAnswer | None:
+    """The answer that the rows give; None where the question is not of this kind, or anything about it is not certain.
+
+    `hits` are the passages found, best first. `narrowed`: a condition chose among passages, so tables of which none was found
+    do not count.
+    """
+    asked = recognised(question)
+    if asked is None:
+        return None
+    try:
+        chosen = _one(list(_candidates(asked, hits, source, access, narrowed=narrowed)))
+    except _UnclearError:
+        return None
+    return _answered(asked, chosen, hits, source) if chosen else None
+
+
+def _candidates(
+    asked: Question, hits: Sequence[Hit], source: RowSource, access: Access, *, narrowed: bool
+) -> Iterator[_Candidate]:
+    versions = list(dict.fromkeys(hit.version_id for hit in hits))[:MOST_DOCUMENTS]
+    looked = 0
+    for rowed in source.rowed(versions, access):
+        content = source.rowed_text(rowed.version_id) if usable(rowed) else None
+        if content is None:
+            continue
+        langs = tuple(dict.fromkeys((asked.lang, rowed.lang or "en")))
+        sections = source.chunks_at(rowed, content, [one.start for one in content.row_sets])
+        for at, (one, chunk) in enumerate(zip(content.row_sets, sections, strict=True)):
+            if narrowed and not any(
+                hit.version_id == rowed.version_id and hit.start < one.end and one.start < hit.end for hit in hits
+            ):
+                continue
+            looked += 1
+            if looked > MOST_TABLES:
+                raise _UnclearError
+            table = read(rowed, content, at, chunk.section, langs)
+            if table is None:
+                _refuse_rival(asked, rowed, content, at, chunk.section)
+            elif result := _result(asked, table):
+                yield _Candidate(result, content)
+
+
+def _refuse_rival(asked: Question, rowed: Rowed, content: RowedText, at: int, section: str) -> None:
+    """A table that cannot be counted, and that may be the one that is meant, is in the way of every other."""
+    one = content.row_sets[at]
+    function = asked.language.function | asked.language.rows
+    wanted = [word for place in asked.rest if not (word := asked.words[place]).is_number and (word.key,) not in function]
+    there = words(
+        f"{section} {rowed.title} {rowed.source} {content.text[max(0, one.start - 200) : one.end][:RIVAL]}", (asked.lang,)
+    )
+    known = {stem for word in there for stem in word.stems}
+    if wanted and all(word.stems & known for word in wanted if longest(asked.words, asked.words.index(word), _COMPARISONS) == 0):
+        raise _UnclearError
+
+
+def _result(asked: Question, table: Table) -> Result | None:
+    """None where the table does not account for the question's words; raises _UnclearError where it does, in several ways."""
+    try:
+        results = [computed(plan) for plan in plans(asked, table)]
+    except NoPlanError as reason:
+        if reason.fits:
+            raise _UnclearError from None
+        return None
+    known = [result for result in results if result is not None]
+    if len(known) < len(results) or len({result.key for result in known}) != 1:
+        raise _UnclearError
+    return known[0]
+
+
+def _one(found: Sequence[_Candidate]) -> _Candidate | None:
+    """The one table that answers; copies of it count once, and a table that the question names goes before its neighbours."""
+    different: list[_Candidate] = []
+    for one in found:
+        table = one.result.plan.table
+        if not any(
+            table.columns == (other := known.result.plan.table).columns and table.rows == other.rows for known in different
+        ):
+            different.append(one)
+    different.sort(key=lambda one: -one.result.plan.local)
+    if len(different) > 1 and different[0].result.plan.local == different[1].result.plan.local:
+        raise _UnclearError
+    return different[0] if different else None
+
+
+def _answered(asked: Question, chosen: _Candidate, hits: Sequence[Hit], source: RowSource) -> RowAnswer:
+    result, table = chosen.result, chosen.result.plan.table
+    answer = told(result, asked.lang)
+    header = table.header_span()
+    spans = [[table.span(row) for row in line.rows] or [header or table.span(0)] for line in answer.lines]
+    starts = [start for some in spans for start, _ in some]
+    chunks = source.chunks_at(table.rowed, chosen.content, starts)
+    if len(chunks) < len(starts):
+        raise StoreError(f"the catalogue lacks chunks of {table.rowed.source}: ingest it again")
+    known = {hit.chunk_id: hit for hit in hits}
+    used: dict[str, Hit] = {}
+    for chunk in chunks:
+        used.setdefault(chunk.chunk_id, known.get(chunk.chunk_id) or _hit(chunk, table.rowed))
+    markers = {chunk_id: marker for marker, chunk_id in enumerate(used, start=1)}
+    of = iter(chunks)
+    sentences = tuple(
+        RowSentence(line.text, tuple(Quote(markers[next(of).chunk_id], start, end, table.text[start:end]) for start, end in some))
+        for line, some in zip(answer.lines, spans, strict=True)
+    )
+    plan = result.plan
+    note = Computed(
+        plan.operation if plan.extreme is None else plan.extreme, table.name, table.rowed.document_id,
+        tuple(condition.shown for condition in plan.conditions), len(result.rows), result.of, result.value,
+    )  # fmt: skip
+    return RowAnswer(sentences, tuple(used.values()), answer.short, note, plan.operation == "list")
+
+
+def _hit(chunk: Chunk, rowed: Rowed) -> Hit:
+    """A chunk that no search returned."""
+    return Hit(
+        rank=0, score=0.0, text=chunk.text, source=rowed.source, title=rowed.title, page=chunk.page, section=chunk.section,
+        start=chunk.start, end=chunk.end, document_id=rowed.document_id, chunk_id=chunk.chunk_id, found_by=(), lang=rowed.lang,
+        version_id=rowed.version_id,
+    )  # fmt: skip
+
+
+_COMPARISONS = frozenset(phrase for language in LANGUAGES.values() for phrase in (*language.comparisons, *language.trailing))

@@ -1,0 +1,124 @@
+"""Conditions on the cells of one column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ckllm.records.parts import Measure
+from ckllm.records.table import Table
+from ckllm.records.values import Day
+from ckllm.records.vocabulary import Comparison
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Rows are kept whose cell is among `kept`; `shown` is for people."""
+
+    column: int
+    kept: frozenset[str]
+    shown: str
+    cells: frozenset[str] | None = None
+    """The values asked for; None for a comparison."""
+    within: bool = False
+    unknown: frozenset[str] = frozenset()
+    """Cells of a compared column that hold nothing."""
+
+
+def one_of(table: Table, column: int, cells: frozenset[str], *, within: bool) -> Condition:
+    name = _name(table, column)
+    shown = min(cells, key=lambda cell: (len(cell), cell)) if not within else ""
+    text = f"{name} = {shown}" if not within else f"{name} ∋ {_common(cells)}"
+    return Condition(column, cells, text, cells, within)
+
+
+def united(conditions: Sequence[Condition]) -> Condition:
+    """Any of several values of one column."""
+    first = conditions[0]
+    if len(conditions) == 1:
+        return first
+    cells = frozenset(cell for condition in conditions for cell in condition.cells or ())
+    values = " / ".join(condition.shown.split(" = ", 1)[1] for condition in conditions)
+    return Condition(first.column, cells, f"{first.shown.split(' = ', 1)[0]} = {values}", cells)
+
+
+def compared(table: Table, column: int, measure: Measure, *, days: bool = False) -> Condition | None:
+    """The comparison over this column; None where it does not hold such values. `days`: only dates and years fit."""
+    if measure.first is not None and (dates := table.dates(column)) is not None:
+        return _dated(table, column, measure, dates)
+    numbers = table.numbers(column)
+    if numbers is None:
+        return None
+    if measure.first is not None and measure.low is None:
+        return None
+    if (days or measure.dated) and not numbers.are_years:
+        return None
+    if measure.unit and measure.unit not in (numbers.unit, table.unit(column)):
+        return None
+    if measure.low is None:
+        return None
+    low, high = measure.low, measure.high
+    kept = frozenset(
+        cell for cell, value in numbers.by_cell.items() if value is not None and _holds(measure.sign, value, low, high)
+    )
+    unknown = frozenset(cell for cell, value in numbers.by_cell.items() if value is None)
+    shown = f"{plain(low)}–{plain(high)}" if high is not None else f"{measure.sign} {plain(low)}"
+    return Condition(
+        column, kept, f"{_name(table, column)} {shown}" + (f" {measure.unit}" if measure.unit else ""), None, False, unknown
+    )
+
+
+def plain(value: float) -> str:
+    """A number without needless zeros."""
+    rounded = round(value, 4)
+    return str(int(rounded)) if rounded.is_integer() else repr(rounded)
+
+
+def _holds(sign: Comparison, value: float, low: float, high: float | None) -> bool:
+    if sign == "between":
+        return high is not None and low <= value <= high
+    return {"<": value < low, "<=": value <= low, "=": value == low, ">=": value >= low, ">": value > low}[sign]
+
+
+def _dated(table: Table, column: int, measure: Measure, dates: dict[str, Day | None]) -> Condition | None:
+    first, last = measure.first, measure.last
+    assert first is not None
+    if not first[0] and measure.sign != "=":
+        return None  # before March, of which year?
+    kept = set()
+    for cell, day in dates.items():
+        if day is None:
+            continue
+        if any(asked and not said for asked, said in zip(first, day, strict=True)):
+            return None  # the cells say less than was asked
+        if _in_time(measure.sign, day, first, last):
+            kept.add(cell)
+    shown = f"{_day(first)}–{_day(last)}" if last else f"{measure.sign} {_day(first)}"
+    unknown = frozenset(cell for cell, day in dates.items() if day is None)
+    return Condition(column, frozenset(kept), f"{_name(table, column)} {shown}", None, False, unknown)
+
+
+def _in_time(sign: Comparison, day: Day, first: Day, last: Day | None) -> bool:
+    """Compared as far as the question goes: every day of 2020 is in 2020, none of them before or after it."""
+    if sign == "=":
+        return all(asked in (0, said) for asked, said in zip(first, day, strict=True))
+    known = tuple(part for part in first if part)
+    there = day[: len(known)]
+    if sign == "between":
+        assert last is not None
+        until = tuple(part for part in last if part)
+        return known <= there and day[: len(until)] <= until
+    return {"<": there < known, "<=": there <= known, ">=": there >= known, ">": there > known}[sign]
+
+
+def _day(day: Day) -> str:
+    return "-".join(f"{part:02d}" for part in day if part) if day[0] else f"*-{day[1]:02d}"
+
+
+def _name(table: Table, column: int) -> str:
+    return table.columns[column].name or f"#{column + 1}"
+
+
+def _common(cells: frozenset[str]) -> str:
+    parts = [{part.strip() for part in cell.replace(";", ",").split(",")} for cell in cells]
+    return min(set.intersection(*parts), default=next(iter(cells)))
