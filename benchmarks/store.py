@@ -1,23 +1,30 @@
-"""How fast the vector store writes and searches: `python benchmarks/store.py [CHUNKS] [--uri http://…]`, Markdown on stdout.
+"""How the vector store writes and searches as it grows, Markdown on stdout:
+
+    python -m benchmarks.store 1000 10000 100000 500000 [--uri http://…] [--plot growth.svg]
 
 Chunks of 80 words drawn by Zipf's law from 20,000, vectors of 384 dimensions around 500 centres; each figure is over 40
-questions of nine words, on a warm index except where it says "first". CPU time is of this process (Lite runs inside it): on a
-busy machine it says more than the clock.
+questions of nine words, on a warm index except where it says "first". "hybrid" is what a search of ckllm asks of the store: both
+searches, and the cosines that are missing. CPU time is of this process (Lite runs inside it): on a busy machine it says more
+than the clock. Every size is measured in a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from ckllm.contracts import Access, Chunk, Hit, digest
 from ckllm.embedding.base import Vectors
@@ -47,26 +54,27 @@ class Corpus:
         unit: Vectors = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
         return unit
 
-    def text(self, words: int) -> str:
-        return " ".join(self._random.choice(self._words, size=words, p=self._weights))
+    def texts(self, count: int, words: int) -> list[str]:
+        return [" ".join(row) for row in self._random.choice(self._words, size=(count, words), p=self._weights)]
 
-    def record(self, number: int) -> ChunkRecord:
-        version, text = number // 5, self.text(80)
+    def record(self, number: int, text: str) -> ChunkRecord:
+        version = number // 5
         chunk = Chunk(digest(str(number)), f"d{version}", f"v{version}", number % 5, 0, len(text), text, "Title", 1, "Section")
         groups = ("staff",) if version % 3 == 0 else ()
         return ChunkRecord(chunk, f"/docs/{version}.txt", "Title", "en", groups, digest(str(version)), 0.0)
 
 
-def timed(search: Callable[[int], object]) -> str:
+def timed(search: Callable[[int], object]) -> dict[str, float]:
     """p50 and p95 of the clock, and mean CPU time, in ms."""
     times = []
+    search(0)
     cpu = time.process_time()
     for number in range(QUESTIONS):
         begun = time.perf_counter()
         search(number)
         times.append(1000 * (time.perf_counter() - begun))
     cpu = 1000 * (time.process_time() - cpu) / QUESTIONS
-    return f"p50 {np.percentile(times, 50):.1f} ms, p95 {np.percentile(times, 95):.1f} ms, CPU {cpu:.1f} ms"
+    return {"p50": float(np.percentile(times, 50)), "p95": float(np.percentile(times, 95)), "cpu": cpu}
 
 
 def write(store: MilvusStore, corpus: Corpus) -> tuple[float, Vectors]:
@@ -74,7 +82,8 @@ def write(store: MilvusStore, corpus: Corpus) -> tuple[float, Vectors]:
     seconds, stored = 0.0, []
     for start in range(0, corpus.chunks, BATCH):
         count = min(BATCH, corpus.chunks - start)
-        records, vectors = [corpus.record(start + n) for n in range(count)], corpus.vectors(count)
+        records = [corpus.record(start + n, text) for n, text in enumerate(corpus.texts(count, 80))]
+        vectors = corpus.vectors(count)
         begun = time.perf_counter()
         store.upsert("bench", records, vectors)
         if start % (2 * BATCH):
@@ -93,30 +102,31 @@ def recall(found: Sequence[Sequence[Hit]], queries: Vectors, stored: Vectors) ->
     return float(np.mean([len({hit.chunk_id for hit in hits[:10]} & {digest(str(n)) for n in ids}) / 10 for hits, ids in pairs]))
 
 
-def search_rows(store: MilvusStore, corpus: Corpus, stored: Vectors) -> list[tuple[str, str]]:
-    queries, questions = corpus.vectors(QUESTIONS), [corpus.text(9) for _ in range(QUESTIONS)]
-    hidden = Filter(hidden_versions=tuple(f"v{n}" for n in range(200)))
+def searches(store: MilvusStore, corpus: Corpus) -> dict[str, dict[str, float]]:
+    """Name of a search → p50, p95 and CPU time in ms."""
+    queries, questions = corpus.vectors(QUESTIONS), corpus.texts(QUESTIONS, 9)
     filters = {
         "": Filter(),
         ", one group": Filter(Access("ana", ("staff",))),
         ", metadata condition": Filter(where=parse_where("page == 1 and lang == 'en'")),
-        ", 200 versions hidden": hidden,
+        ", 200 versions hidden": Filter(hidden_versions=tuple(f"v{n}" for n in range(200))),
     }
-    rows = [
-        (
-            "dense, recall@10 of the exact result",
-            f"{recall(store.search_dense('bench', queries, K, Filter()), queries, stored):.3f}",
-        )
-    ]
+    found = {}
     for name, where in filters.items():
-        rows.append((f"dense{name}", timed(partial(_dense, store, queries, where))))
-        rows.append((f"lexical{name}", timed(partial(_lexical, store, questions, where))))
-    ids = [digest(str(number)) for number in range(50)]
-    rows.append(("similarities of 50 chunks", timed(lambda n: store.similarities("bench", queries[n : n + 1], ids))))
-    begun = time.perf_counter()
-    store.count("bench", [f"v{n}" for n in range(20)])
-    rows.append(("count of 20 versions", f"{1000 * (time.perf_counter() - begun):.0f} ms"))
-    return rows
+        found[f"dense{name}"] = timed(partial(_dense, store, queries, where))
+        found[f"lexical{name}"] = timed(partial(_lexical, store, questions, where))
+        found[f"hybrid{name}"] = timed(partial(_hybrid, store, queries, questions, where))
+    return found
+
+
+def _hybrid(store: MilvusStore, queries: Vectors, questions: Sequence[str], where: Filter, number: int) -> None:
+    vector = queries[number : number + 1]
+    [dense], [lexical] = (
+        store.search_dense("bench", vector, K, where),
+        store.search_lexical("bench", [questions[number]], K, where),
+    )
+    known = {hit.chunk_id for hit in dense}
+    store.similarities("bench", vector, [hit.chunk_id for hit in lexical if hit.chunk_id not in known])
 
 
 def _dense(store: MilvusStore, queries: Vectors, where: Filter, number: int) -> None:
@@ -138,37 +148,82 @@ def _cpuinfo() -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("chunks", nargs="?", type=int, default=2000)
-    parser.add_argument("--uri", default="", help="a Milvus server; Milvus Lite in a temporary folder without it")
-    given = parser.parse_args()
-    corpus = Corpus(given.chunks)
+def measure(chunks: int, uri: str) -> dict[str, float]:
+    """Everything of one size; times of searches in ms as "NAME p50" and so on."""
+    corpus, process = Corpus(chunks), psutil.Process()
     with tempfile.TemporaryDirectory() as folder:
-        begun = time.perf_counter()
-        store = MilvusStore(given.uri or str(Path(folder) / "milvus.db"))
-        rows = [("imports and opening", f"{time.perf_counter() - begun:.2f} s")]
+        store = MilvusStore(uri or str(Path(folder) / "milvus.db"))
+        before = process.memory_info().rss
         store.drop("bench")
         store.create(IndexDescription("bench", "benchmark", DIMENSION))
         rate, stored = write(store, corpus)
-        rows.append(("writing, flushed every 2,000", f"{rate:.0f} chunks/s"))
-        if not given.uri:
+        figures = {"chunks written a second": rate}
+        if not uri:
             store.close()
-            size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
-            rows.append(("on disk", f"{size / 1e6:.0f} MB"))
+            figures["MB on disk"] = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file()) / 1e6
             begun = time.perf_counter()
             store = MilvusStore(str(Path(folder) / "milvus.db"))
             store.search_dense("bench", stored[:1], K, Filter())
-            rows.append(("reopening and first dense search", f"{time.perf_counter() - begun:.2f} s"))
+            figures["s to open and search"] = time.perf_counter() - begun
             begun = time.perf_counter()
-            store.search_lexical("bench", [corpus.text(9)], K, Filter())
-            rows.append(("first lexical search", f"{time.perf_counter() - begun:.2f} s"))
-        rows += search_rows(store, corpus, stored)
+            store.search_lexical("bench", corpus.texts(1, 9), K, Filter())
+            figures["s of the first lexical search"] = time.perf_counter() - begun
+        queries = corpus.vectors(QUESTIONS)
+        figures["recall@10 of the exact result"] = recall(store.search_dense("bench", queries, K, Filter()), queries, stored)
+        del stored
+        for name, times in searches(store, corpus).items():
+            figures |= {f"{name} {kind}": value for kind, value in times.items()}
+        figures["MB of memory"] = (process.memory_info().rss - before) / 1e6
         store.drop("bench")
         store.close()
-    print(f"## Store, {given.chunks:,} chunks, {given.uri or 'Milvus Lite'}\n\n{date.today()}; {machine()}\n")
-    print("| what | figure |\n| --- | --- |")
-    print("\n".join(f"| {name} | {figure} |" for name, figure in rows))
+    return figures
+
+
+def table(results: Mapping[int, Mapping[str, float]]) -> str:
+    """A column for each size."""
+    names = [name for name in next(iter(results.values())) if not name.endswith((" p95", " cpu"))]
+    lines = [["chunks", *(f"{size:,}" for size in results)], ["---", *("---:" for _ in results)]]
+    for name in names:
+        search = name.removesuffix(" p50")
+        timing = search != name
+        cells = [
+            f"{one[name]:.1f} / {one[search + ' p95']:.1f}" if timing else f"{one[name]:,.{0 if one[name] >= 100 else 2}f}"
+            for one in results.values()
+        ]
+        lines.append([f"{search}, p50 / p95 in ms" if timing else name, *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def plot(results: Mapping[int, Mapping[str, float]], file: Path) -> None:
+    import matplotlib.figure
+
+    figure = matplotlib.figure.Figure(figsize=(6.4, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for name in ("dense", "lexical", "hybrid", "hybrid, one group"):
+        axes.plot(list(results), [one[f"{name} p95"] for one in results.values()], marker="o", label=name)
+    axes.set(xscale="log", yscale="log", xlabel="chunks", ylabel="p95, ms", title="A search of the embedded store")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(file)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("chunks", nargs="*", type=int, default=[2000])
+    parser.add_argument("--uri", default="", help="a Milvus server; Milvus Lite in a temporary folder without it")
+    parser.add_argument("--plot", type=Path, help="a picture of the p95 by size")
+    parser.add_argument("--json", action="store_true", help="the figures of one size as JSON")
+    given = parser.parse_args()
+    if given.json:
+        print(json.dumps(measure(given.chunks[0], given.uri)))
+        return
+    results = {}
+    for size in given.chunks:
+        command = [sys.executable, "-m", "benchmarks.store", str(size), "--json", *(("--uri", given.uri) if given.uri else ())]
+        results[size] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    print(f"## Store, {given.uri or 'Milvus Lite'}\n\n{date.today()}; {machine()}\n\n{table(results)}")
+    if given.plot:
+        plot(results, given.plot)
 
 
 if __name__ == "__main__":
