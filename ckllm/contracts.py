@@ -251,6 +251,8 @@ class DocumentText:
     text: str
     pages: tuple[PageSpan, ...]
     chunks: tuple[ChunkSpan, ...]
+    reason: str | None = None
+    """Why there is no text: it could not be read, or is still being ingested."""
 
     def as_json(self) -> dict[str, Any]:
         return to_json(self)

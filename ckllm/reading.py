@@ -92,5 +92,5 @@ def document_row(row: Row) -> DocumentRow:
 def document_text(row: Row) -> DocumentText:
     return DocumentText(
         row["id"], row["source"], row["title"], row["text"], tuple(PageSpan(**page) for page in row["pages"]),
-        tuple(ChunkSpan(**chunk) for chunk in row["chunks"]),
+        tuple(ChunkSpan(**chunk) for chunk in row["chunks"]), row.get("reason"),
     )  # fmt: skip

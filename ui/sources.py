@@ -47,6 +47,9 @@ def panel(now: State, place: Place, go: Callable[[Place | None], None]) -> None:
             _head(place, 0, go)
             st.info("This document is no longer there, or you may no longer see it.", icon=":material/hide_source:")
             return
+        if text.reason:
+            st.info(f"There is no text to show: {text.reason}", icon=":material/hide_source:")
+            return
         span = _span(text.pages, place)
         picture = _picture(now, place, span)
         view = _head(place, len(text.pages) if picture is not None else 0, go)

@@ -59,9 +59,10 @@ def show(context: typer.Context, ids: Ids, as_user: AsUser = None, as_json: Json
             output.print_json(text.as_json())
         else:
             out = output.console()
-            size = f"{len(text.pages)} pages, {len(text.chunks)} chunks"
-            out.print(f"{text.title} ({text.source}), {size}", style="bold", markup=False)
-            out.print(text.text, markup=False)
+            size = text.reason or f"{len(text.pages)} pages, {len(text.chunks)} chunks"
+            out.print(f"{text.title or text.id} ({text.source}), {size}", style="bold", markup=False)
+            if text.text:
+                out.print(text.text, markup=False)
 
 
 @app.command()

@@ -23,7 +23,7 @@ from ckllm.contracts import (
     PageSpan,
     VersionState,
 )
-from ckllm.errors import StoreError, UnknownDocumentError, UsageError
+from ckllm.errors import StoreError, UnknownDocumentError
 from ckllm.store.boxes import merge_lines, unpack
 from ckllm.store.catalogue_row_sets import RowSetReader
 from ckllm.store.catalogue_rows import (
@@ -188,7 +188,8 @@ class CatalogueReader(RowSetReader):
         return [row for row in rows if state is None or row.state == state.upper()]
 
     def document_text(self, document_ids: Sequence[str], access: Access = OWNER) -> list[DocumentText]:
-        """The live text of documents, in the order asked. UnknownDocumentError names an id that is not visible."""
+        """The live text of documents, in the order asked, or the reason why there is none. UnknownDocumentError names an id that
+        is not visible."""
         with self._reading() as connection:
             return [self._document_text(connection, document_id, access) for document_id in document_ids]
 
@@ -200,8 +201,8 @@ class CatalogueReader(RowSetReader):
             )
         ).first()
         if live is None:
-            why = document.failed_reason or "it is still being ingested"
-            raise UsageError(f"document {document_id} ({document.source}) has no text to show: {why}")
+            reason = document.failed_reason or "it is still being ingested"
+            return DocumentText(document_id, document.source, "", "", (), (), reason)
         spans = connection.execute(
             select(chunk_table.c.chunk_id, chunk_table.c.start, chunk_table.c.end)
             .where(chunk_table.c.version_id == live.id)
