@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,6 @@ from ckllm.errors import DataError
 from ingestion.account import Account
 from ingestion.known import Prepared
 from ingestion.overlap import Overlapped
-from ingestion.target import Target
 
 WINDOW = 512
 """Chunks that are sorted by length together: more gives tighter batches, and documents that wait longer."""
@@ -37,7 +36,9 @@ class EmbeddedBatch:
     vectors: Vectors
 
 
-def embedded(prepared: Overlapped[Prepared], target: Target, account: Account) -> Generator[EmbeddedBatch | Rejected, None, None]:
+def embedded(
+    prepared: Overlapped[Prepared], embedder: Callable[[], Embedder], account: Account
+) -> Generator[EmbeddedBatch | Rejected, None, None]:
     """Batches as soon as they are computed; every chunk of every version is in one of them.
 
     A version with a chunk that the embedder refuses, or gives no finite vector for, is rejected once; its other chunks may
@@ -46,11 +47,11 @@ def embedded(prepared: Overlapped[Prepared], target: Target, account: Account) -
     refused: set[str] = set()
     for window in _windows(prepared):
         with account.clock("embed"):
-            lengths = target.embedder.count_tokens([row.chunk.embedding_text for row in window])
+            lengths = embedder().count_tokens([row.chunk.embedding_text for row in window])
         for batch in batches(lengths, BATCH_TOKENS):
             rows = [window[index] for index in batch]
             with account.clock("embed"):
-                vectors, faults = _vectors(rows, target.embedder)
+                vectors, faults = _vectors(rows, embedder())
             for index, reason in faults.items():
                 job = rows[index].version.job
                 if job.version_id not in refused:

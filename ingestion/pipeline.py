@@ -17,7 +17,7 @@ from ingestion.known import UNFINISHED
 from ingestion.options import IngestOptions, ProgressListener
 from ingestion.overlap import Overlapped
 from ingestion.recovery import drop_obsolete, recover
-from ingestion.run import Continuation, Run
+from ingestion.run import Continuation, Run, Runner
 from ingestion.target import Target
 from ingestion.workplace import writing
 
@@ -34,11 +34,13 @@ def ingest(
     options: IngestOptions | None = None,
     progress: ProgressListener | None = None,
     continuation: Continuation | None = None,
+    runner: Runner | None = None,
 ) -> IngestReport:
     """Bring a collection up to date with its sources: files, folders, globs, http(s) addresses, "-" for standard input.
 
     New documents are added, changed ones replaced in one step, unchanged ones cost a look. With `sync`, documents of the
-    collection that these sources cover and that are there no more are removed. Raises StoreError when the knowledge base does
+    collection that these sources cover and that are there no more are removed. `runner`: where to parse and embed, if not here;
+    what is written is written here. Raises StoreError when the knowledge base does
     not serve; what was finished stays, and the next run goes on from there.
     """
     if isinstance(sources, str | os.PathLike):
@@ -48,10 +50,10 @@ def ingest(
     with writing(kb.home) as scratch:
         before = kb.catalogue.live(kb.collection)
         recover(kb)
-        run = Run(kb, account, options, tuple(groups), scratch, continuation or Continuation(), before=before)
+        run = Run(kb, account, options, tuple(groups), scratch, continuation or Continuation(), before=before, runner=runner)
         with (
             Overlapped(run.preparation.prepared(run.finder.find(sources)), _DOCUMENTS_AHEAD, "parse", run.halt) as prepared,
-            Overlapped(embedded(prepared, kb, account), _BATCHES_AHEAD, "embed", run.halt) as batches,
+            Overlapped(embedded(prepared, run.embedder, account), _BATCHES_AHEAD, "embed", run.halt) as batches,
             run.parsing(),
         ):
             for batch in batches:

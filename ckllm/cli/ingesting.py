@@ -5,22 +5,27 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ckllm.cli import output
 from ckllm.cli.session import Collection, Json, session
+from ckllm.errors import UsageError
 
 if TYPE_CHECKING:
     from ckllm.contracts import IngestReport
     from ingestion.options import Progress as IngestProgress
     from ingestion.options import ProgressListener
+    from ingestion.ray_runner import RayRunner
 
 EXIT_REJECTED = 3
 SHOWN_REJECTIONS = 20
 Sources = Annotated[
     list[str], typer.Argument(help="Files, folders, globs, http(s) URLs, or - for standard input.", metavar="SOURCE…")
+]
+Runner = Annotated[
+    Literal["here", "ray"], typer.Option(help="Where to parse and embed: here, or on a Ray cluster (RAY_ADDRESS says which).")
 ]
 Groups = Annotated[list[str] | None, typer.Option("--group", help="Only users of this group may see them; repeatable.")]
 
@@ -32,6 +37,7 @@ def ingest(
     group: Groups = None,
     sync: Annotated[bool, typer.Option("--sync", help="Also remove documents whose source is gone.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Go on, and follow every change until Ctrl-C.")] = False,
+    runner: Runner = "here",
     as_json: Json = False,
 ) -> None:
     """Add documents: new ones are added, changed ones replaced, unchanged ones cost nothing.
@@ -40,9 +46,11 @@ def ingest(
     """
     from ingestion import pipeline
 
+    if watch and runner != "here":
+        raise UsageError("--watch follows changes on this machine: leave out --runner")
     with session(context).open(collection, create=True) as kb:
-        with shown_progress(as_json) as progress:
-            report = pipeline.ingest(sources, kb, groups=tuple(group or ()), sync=sync, progress=progress)
+        with running_on(runner) as remote, shown_progress(as_json) as progress:
+            report = pipeline.ingest(sources, kb, groups=tuple(group or ()), sync=sync, progress=progress, runner=remote)
         if watch:
             from ingestion.watch import watch as follow
 
@@ -50,6 +58,18 @@ def ingest(
             for report in follow(sources, kb, groups=tuple(group or ())):
                 _print_report(report, as_json)
     finish(report, as_json)
+
+
+@contextmanager
+def running_on(runner: str) -> Iterator[RayRunner | None]:
+    """The cluster, or None for this machine."""
+    if runner == "here":
+        yield None
+        return
+    from ingestion.ray_runner import RayRunner
+
+    with RayRunner() as cluster:
+        yield cluster
 
 
 def finish(report: IngestReport, as_json: bool) -> None:
