@@ -24,8 +24,10 @@ from ckllm.experts.routers.explicit import DefaultRouter, ExplicitRouter
 from ckllm.experts.routers.folder import load_router
 from ckllm.experts.routers.head import HeadScorer
 from ckllm.experts.routers.nearest import NearestScorer
+from ckllm.experts.routers.rewording import REWORDINGS, key_words, without_signs
 from ckllm.experts.routers.rule import RuleRouter
 from ckllm.experts.routers.scoring import ScoredRouter, routing_text
+from ckllm.experts.routers.style import STYLES, style
 from ckllm.experts.routers.training import RouterRow, read_router_rows, stratified_folds, train_router
 
 EMBEDDER = HashingEmbedder()
@@ -139,6 +141,31 @@ def test_every_scorer_tells_the_subjects_apart(router_rows: list[RouterRow], sco
     np.testing.assert_allclose(table.sum(axis=1), 1, atol=1e-9)
     right = [fitted.labels[n] == r.label for n, r in zip(table.argmax(axis=1), test, strict=True)]
     assert np.mean(right) > 0.9
+
+
+def test_style_says_how_a_question_is_written() -> None:
+    texts = ["Which of the following is true?", "play my song", "", "x" * 10_000, "ఏది \ud800"]
+    rows = style(texts)
+    assert rows.shape == (5, STYLES)
+    assert np.isfinite(rows).all()
+    assert not np.array_equal(rows[0], rows[1])
+    assert np.array_equal(style(["what is a rose?"]), style(["what is a leaf?"])), "the subject is no style"
+    assert style([]).shape == (0, STYLES)
+
+
+def test_rewordings_keep_the_words() -> None:
+    assert without_signs("Who, me?") == "Who  me "
+    assert key_words("What is the name of the rose") == "What name rose"
+    assert key_words("is the") == "is the"
+    assert all(change("a rose").strip() for change in REWORDINGS)
+
+
+def test_a_reworded_question_keeps_its_route(trained: tuple[Path, dict[str, Any]], router_rows: list[RouterRow]) -> None:
+    router = opened(trained[0])
+    asked = [row.prompt for row in router_rows if row.label != BASE][:30]
+    before = [route.expert for route in router.route([RouteRequest(text) for text in asked])]
+    after = [route.expert for route in router.route([RouteRequest(text.upper().lower()) for text in asked])]
+    assert np.mean([one == other for one, other in zip(before, after, strict=True)]) >= 0.9
 
 
 def test_k_means_is_seeded() -> None:

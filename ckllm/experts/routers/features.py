@@ -1,4 +1,4 @@
-"""What a trained router sees of a question: its embedding, and hashed letter and word n-grams.
+"""What a trained router sees of a question: its embedding, its style, and hashed letter and word n-grams.
 
 The embedding carries the subject, in any language that the embedder knows; the n-grams carry the style (code, formulas,
 spelling, small talk), which sentence embeddings are trained to ignore. Feature hashing after Weinberger et al. 2009, weights
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ckllm.embedding.base import Vectors
+from ckllm.experts.routers.style import style
 
 LETTER_BUCKETS, WORD_BUCKETS = 1 << 14, 1 << 13
 BUCKETS = LETTER_BUCKETS + WORD_BUCKETS
@@ -25,8 +26,10 @@ LONGEST = 1_000
 """Characters of a question that n-grams are taken from."""
 MOST_LETTERS = 4
 """Letters in the longest n-gram."""
-EMBEDDING_SCALE, NGRAM_SCALE = 3.0, 2.0
+EMBEDDING_SCALE, NGRAM_SCALE, STYLE_SCALE = 3.0, 2.0, 0.4
 """How far each group of features counts, chosen by cross-validation (`benchmarks/experts.py router`)."""
+FAR = 3.0
+"""Standard deviations beyond which a number of the style counts no more."""
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
@@ -56,6 +59,9 @@ class QuestionFeatures:
     """(dimension,) of the embeddings. E5's lie in a narrow cone: taking its middle away is what tells them apart."""
     idf: NDArray[np.float32]
     """(BUCKETS,)"""
+    style_mean: NDArray[np.float32]
+    style_deviation: NDArray[np.float32]
+    """(STYLES,) each."""
 
     @classmethod
     def fit(cls, vectors: Vectors, texts: Sequence[str]) -> QuestionFeatures:
@@ -63,11 +69,14 @@ class QuestionFeatures:
         for text in texts:
             seen[list(_counts(text))] += 1
         idf = np.log((1 + len(texts)) / (1 + seen)) + 1
-        return cls(vectors.mean(axis=0).astype(np.float32), idf.astype(np.float32))
+        styles = style(texts)
+        return cls(vectors.mean(axis=0).astype(np.float32), idf.astype(np.float32), styles.mean(axis=0), styles.std(axis=0))
 
-    def dense(self, vectors: Vectors) -> NDArray[np.float32]:
-        """(questions, dimension): centred, of equal length."""
-        return centred(vectors, self.mean) * np.float32(EMBEDDING_SCALE)
+    def dense(self, vectors: Vectors, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(questions, dimension + STYLES): embeddings centred and of equal length, then styles in standard deviations."""
+        styles = np.clip((style(texts) - self.style_mean) / (self.style_deviation + 1e-6), -FAR, FAR)
+        parts = [centred(vectors, self.mean) * EMBEDDING_SCALE, styles * STYLE_SCALE]
+        return np.concatenate(parts, axis=1).astype(np.float32)
 
     def ngrams(self, texts: Sequence[str]) -> NGrams:
         starts, columns, values = [0], [], []

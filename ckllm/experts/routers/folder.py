@@ -16,7 +16,7 @@ import numpy as np
 from ckllm.errors import DataError
 from ckllm.experts.routers.head import HeadScorer
 
-FORMAT = 1
+FORMAT = 2
 CARD, WEIGHTS = "router.json", "router.npz"
 
 

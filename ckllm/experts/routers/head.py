@@ -1,4 +1,4 @@
-"""The trained router: a linear softmax classifier on the question's embedding and its n-grams, and the nearest examples.
+"""The trained router: a linear softmax classifier on a question's embedding, style and n-grams, and the nearest examples.
 
 The classifier finds what divides the experts; the neighbours know what it cannot draw a line around.
 """
@@ -6,7 +6,7 @@ The classifier finds what divides the experts; the neighbours know what it canno
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,14 @@ from ckllm.experts.routers.features import BUCKETS, QuestionFeatures
 from ckllm.experts.routers.logistic import Logistic, fit
 from ckllm.experts.routers.measures import softmax
 from ckllm.experts.routers.nearest import NearestScorer
+from ckllm.experts.routers.rewording import REWORDINGS
 
 NEIGHBOUR_WEIGHT = 0.6
 """How far the neighbours' log-odds count beside the classifier's, chosen by cross-validation (`benchmarks/experts.py router`)."""
+PRIOR_WEIGHT = 0.3
+"""How much of the difference in how often the experts are meant is taken away again: the rare ones count as much."""
+REWORDED = 4_000
+"""Examples up to which the classifier also sees them reworded; more of them hold enough ways of writing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +37,28 @@ class HeadScorer:
 
     @classmethod
     def fit(cls, texts: Sequence[str], vectors: Vectors, gold: Sequence[str]) -> HeadScorer:
-        """Without calibration: the temperature is 1."""
+        """Without calibration: the temperature is 1. Reworded examples keep the embedding of the original: it hardly moves."""
         labels = tuple(sorted(set(gold)))
         at = {label: number for number, label in enumerate(labels)}
         features = QuestionFeatures.fit(vectors, texts)
         classes = np.array([at[label] for label in gold], np.int64)
-        model = fit(features.dense(vectors), features.ngrams(texts), classes, len(labels), BUCKETS)
+        forms = [list(texts)]
+        if len(texts) <= REWORDED:
+            forms += [[change(text) for text in texts] for change in REWORDINGS]
+        model = fit(
+            np.concatenate([features.dense(vectors, form) for form in forms]),
+            features.ngrams([text for form in forms for text in form]),
+            np.tile(classes, len(forms)),
+            len(labels),
+            BUCKETS,
+        )
+        rarity = PRIOR_WEIGHT * np.log(np.bincount(classes, minlength=len(labels)) / len(classes))
+        model = replace(model, bias=(model.bias - rarity).astype(np.float32))
         return cls(labels, features, model, NearestScorer.fit(texts, vectors, gold))
 
     def logits(self, texts: Sequence[str], vectors: Vectors) -> NDArray[np.float64]:
         """(texts, labels)"""
-        linear = self.model.logits(self.features.dense(vectors), self.features.ngrams(texts))
+        linear = self.model.logits(self.features.dense(vectors, texts), self.features.ngrams(texts))
         return np.asarray(linear + NEIGHBOUR_WEIGHT * self.neighbours.logits(texts, vectors))
 
     def probabilities(self, texts: Sequence[str], vectors: Vectors) -> NDArray[np.float64]:
@@ -53,6 +69,8 @@ class HeadScorer:
         return {
             "mean": self.features.mean,
             "idf": self.features.idf.astype(np.float16),
+            "style_mean": self.features.style_mean,
+            "style_deviation": self.features.style_deviation,
             "dense": self.model.dense,
             "hashed": self.model.hashed.astype(np.float16),
             "place": self.model.place,
@@ -63,7 +81,8 @@ class HeadScorer:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]], labels: Sequence[str], temperature: float) -> HeadScorer:
-        features = QuestionFeatures(arrays["mean"].astype(np.float32), arrays["idf"].astype(np.float32))
+        statistics = ("mean", "idf", "style_mean", "style_deviation")
+        features = QuestionFeatures(*(arrays[name].astype(np.float32) for name in statistics))
         model = Logistic(
             arrays["dense"].astype(np.float32),
             arrays["hashed"].astype(np.float32),
