@@ -1,7 +1,7 @@
 """Trains the experts that ship with the package, and measures them against the base model on documents held out.
 
     python benchmarks/train_default_experts.py data  --eval DIR --out WORK
-    python benchmarks/train_default_experts.py train --base MODEL_DIR --out WORK
+    python benchmarks/train_default_experts.py train --base MODEL_DIR --out WORK [--name EXPERT]
     python benchmarks/train_default_experts.py score --base MODEL_DIR --out WORK [--adapter DIR] [--limit N]
     python benchmarks/train_default_experts.py ship  --base MODEL_DIR --out WORK --adapter DIR
 
@@ -128,10 +128,10 @@ def train(args: argparse.Namespace) -> None:
     )  # fmt: skip
     tokenizer = AutoTokenizer.from_pretrained(args.base, local_files_only=True)
     parts = [
-        list(examples(read_rows(args.out / f"qa.{part}.jsonl")[0], tokenizer, options.max_tokens))
+        list(examples(read_rows(args.out / f"{args.name}.{part}.jsonl")[0], tokenizer, options.max_tokens))
         for part in ("train", "validation")
     ]
-    held = [example for example in parts[1] if example.source.startswith("squad2")][:64]
+    held = [example for example in parts[1] if args.name != "qa" or example.source.startswith("squad2")][:64]
     model = with_adapter(args.base, options)
     started = time.monotonic()
 
@@ -140,10 +140,10 @@ def train(args: argparse.Namespace) -> None:
         done = f"{time.monotonic() - started:.0f}s step {at.step}/{at.steps} loss {at.loss:.4f}{valid}"
         print(f"{done} left {at.seconds_left / 60:.0f} min", file=sys.stderr, flush=True)
         if at.validation_loss is not None:
-            save_adapter(model, args.out / f"qa.step{at.step}")
+            save_adapter(model, args.out / f"{args.name}.step{at.step}")
 
-    outcome = Trainer(model, args.out / "qa.run", options).run(parts[0], held, say)
-    save_adapter(model, args.out / "qa")
+    outcome = Trainer(model, args.out / f"{args.name}.run", options).run(parts[0], held, say)
+    save_adapter(model, args.out / args.name)
     print(outcome)
 
 
@@ -294,6 +294,7 @@ def main() -> None:
         command.set_defaults(run=run)
         command.add_argument("--out", type=Path, required=True)
         command.add_argument("--eval", type=Path)
+        command.add_argument("--name", default="qa", help="which expert; the rows of others are made by scripts of their own")
         command.add_argument("--base", type=Path)
         command.add_argument("--epochs", type=int, default=1)
         command.add_argument("--steps", type=int, default=120)

@@ -251,9 +251,13 @@ def _router(settings: Settings, embedder: Callable[[], Embedder]) -> Router:
 
 
 def _adapters(settings: Settings, weights: Mapping[str, float]) -> dict[str, float]:
+    from ckllm.experts.base import BASE
     from ckllm.experts.registry import adapter_weights
     from ckllm.experts.table import open_registry
+    from ckllm.llm.table import choose_engine
 
+    if choose_engine(settings.llm)[0] == "openai":  # the server has the files, and knows them by name
+        return {name: weight for name, weight in weights.items() if name != BASE}
     return adapter_weights(weights, open_registry(settings))
 
 

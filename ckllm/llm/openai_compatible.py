@@ -1,4 +1,4 @@
-"""Any server that speaks OpenAI's protocol: vLLM, llama.cpp, Ollama. Adapters are models of their own names there."""
+"""Any server that speaks OpenAI's protocol: vLLM, llama.cpp, Ollama. Adapters are named as the server knows them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from ckllm.contracts import Usage
 from ckllm.errors import UpstreamError, UsageError
 from ckllm.llm.base import BaseLLM, FinishReason, GenerationRequest, Likelihood, Piece, Running
+from ckllm.llm.server_adapters import ServerAdapters
 
 _RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 _REASONS: dict[str, FinishReason] = {"stop": "stop", "eos": "stop", "length": "length", "max_tokens": "length"}
@@ -49,6 +50,7 @@ class OpenAiCompatibleLLM(BaseLLM):
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         timeout = httpx.Timeout(timeout_s, connect=min(10.0, timeout_s))
         self._client = httpx.Client(headers=headers, timeout=timeout, limits=httpx.Limits(max_connections=64))
+        self._adapters = ServerAdapters(self._client, self._url)
         self._timeout_s = timeout_s
         self.active = 0
 
@@ -86,7 +88,7 @@ class OpenAiCompatibleLLM(BaseLLM):
         if request.num_beams > 1:
             raise UsageError("num_beams above 1: the protocol has no beam search")
         body: dict[str, Any] = {
-            "model": self._model_of(request),
+            **self._adapters.fields(self.model_name, request.adapters),
             "max_tokens": request.max_tokens,
             "temperature": request.temperature,
             "top_p": request.top_p,
@@ -108,14 +110,6 @@ class OpenAiCompatibleLLM(BaseLLM):
             "stop_token_ids": list(request.stop_token_ids),
         }
         return body | {key: value for key, value in optional.items() if value not in (None, [])}
-
-    def _model_of(self, request: GenerationRequest) -> str:
-        chosen = [name for name, weight in request.adapters.items() if weight]
-        if not chosen:
-            return self.model_name
-        if len(chosen) > 1 or request.adapters[chosen[0]] != 1:
-            raise UsageError("a server applies one adapter with weight 1: choose one expert, or a local engine to mix them")
-        return chosen[0]
 
     def _pieces(self, path: str, body: dict[str, Any], cancel: threading.Event) -> Iterator[Piece]:
         with self._guard:

@@ -35,6 +35,8 @@ class FakeServer:
         self.failures_left = 0
         self.delay_s = 0.0
         self.open_streams = 0
+        self.numbered: list[dict[str, Any]] | None = None
+        """What llama.cpp's server lists at /lora-adapters; None: as other servers, it has no such path."""
         server = self
 
         class Handler(_Handler):
@@ -67,6 +69,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Quiet."""
 
     def do_GET(self) -> None:
+        if self.path == "/lora-adapters":
+            numbered = self.owner.numbered
+            self._json(404 if numbered is None else 200, {"detail": "Not Found"} if numbered is None else numbered)
+            return
         self._json(200, {"object": "list", "data": [{"id": "small"}, {"id": "sailing-adapter"}]})
 
     def do_POST(self) -> None:
@@ -142,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(f"{line}\n\n".encode())
         self.wfile.flush()
 
-    def _json(self, status: int, content: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+    def _json(self, status: int, content: object, headers: dict[str, str] | None = None) -> None:
         data = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
