@@ -1,7 +1,7 @@
 """How a server is told which adapters answer a request: vLLM offers each as a model, llama.cpp takes a scale for each.
 
 vLLM (`--enable-lora --lora-modules NAME=FOLDER`) lists NAME among its models. llama.cpp (`--lora FILE`) lists numbers and paths
-at `/lora-adapters`, and takes `"lora": [{"id", "scale"}]` in a request, so it also mixes; there, FILE's stem is the expert's name.
+at `/lora-adapters` and takes `"lora": [{"id", "scale"}]` in a request, so it also mixes; there, FILE's stem is the expert's name.
 """
 
 from __future__ import annotations
