@@ -124,6 +124,7 @@ class ServiceSettings(_Section):
     requests_per_minute: int = Field(600, ge=0, description="of one API key; more are answered 429; 0: any number")
     allowed_hosts: tuple[str, ...] = Field((), description="names that the service is called by, besides this machine's")
     cors_origins: tuple[str, ...] = Field((), description="web pages' origins that may call the service; none by default")
+    traces: str = Field("", description="OTLP/HTTP address that OpenTelemetry traces are sent to; empty: none are made")
     user_header: str = Field("", description="header in which a proxy that signs users in names the user; empty: not believed")
     trusted_proxies: tuple[str, ...] = Field(("127.0.0.1", "::1"), description="addresses that user_header is believed from")
 

@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp
 
 from ckllm import __version__
-from ckllm.errors import CkllmError
+from ckllm.errors import CkllmError, UsageError
 from ckllm.service import administering, chat, documents, evaluations, ingesting, operating, reference, searching, talking
 from ckllm.service.doors import Doors
 from ckllm.service.edge import Body, Edge
@@ -44,7 +44,20 @@ def create_app(core: Core, doors: Doors, host: str = "127.0.0.1") -> ASGIApp:
     if origins:
         methods = ["GET", "POST", "PATCH", "DELETE"]
         edge = CORSMiddleware(edge, allow_origins=list(origins), allow_methods=methods, allow_headers=["*"])
-    return edge
+    collector = core.settings.service.traces
+    return _traced(edge, collector) if collector else edge
+
+
+def _traced(app: ASGIApp, collector: str) -> ASGIApp:
+    """UsageError where OpenTelemetry is not installed."""
+    try:
+        from ckllm.service.tracing import Traced, open_provider
+
+        return Traced(app, open_provider(collector))
+    except ImportError as error:
+        raise UsageError(
+            f"service.traces needs a package that is not installed ({error.name}): pip install 'ckllm[otel]'"
+        ) from None
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

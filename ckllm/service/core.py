@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import threading
 from collections.abc import AsyncGenerator, Callable
@@ -31,6 +32,7 @@ from ckllm.service.pump import pumped
 from ckllm.service.turns import Turns
 from ckllm.service.uploads import Uploads
 from ckllm.service.worker import Worker
+from ckllm.stopwatch import told
 
 if TYPE_CHECKING:
     from ckllm.asking import AskOptions
@@ -169,7 +171,8 @@ class Core:
         self, caller: Caller, base: KnowledgeBase, question: str, options: AskOptions
     ) -> AsyncGenerator[Event | None, None]:
         """The events of one answer, when it is the caller's turn; None in long pauses."""
-        await self.turns.take(caller.user)
+        with told("queue"):
+            await self.turns.take(caller.user)
         events = pumped(lambda: base.stream(question, **options), self._writing, self.turns.give_back)
         try:
             async for event in events:
@@ -236,4 +239,5 @@ def _own_process(settings: Settings) -> BaseLLM | None:
 
 
 async def _in(threads: ThreadPoolExecutor, call: Callable[..., R], *args: Any, **kwargs: Any) -> R:
-    return await asyncio.get_running_loop().run_in_executor(threads, functools.partial(call, *args, **kwargs))
+    inside = functools.partial(contextvars.copy_context().run, functools.partial(call, *args, **kwargs))
+    return await asyncio.get_running_loop().run_in_executor(threads, inside)

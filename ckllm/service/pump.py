@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import Executor
@@ -50,7 +51,7 @@ async def pumped(
             if not loop.is_closed():
                 loop.call_soon_threadsafe(done)
 
-    threads.submit(run)
+    threads.submit(contextvars.copy_context().run, run)
     try:
         while True:
             item = await _next(items)
