@@ -224,6 +224,10 @@ class KnowledgeBase:
 
     # ------------------------------------------------------------------------------------------------ end
 
+    def release_store(self) -> None:
+        """Let others have the embedded store, which one process at a time can open; the next use opens it again."""
+        self._parts.release_store()
+
     def close(self) -> None:
         """Free models, store and catalogue. May be called more than once."""
         self._parts.close()

@@ -113,6 +113,12 @@ class Parts:
         with contextlib.suppress(CkllmError):  # raised again where the answer is generated
             self.llm().prepare(self.adapters(weights))
 
+    def release_store(self) -> None:
+        """Close the store; whoever needs it next opens it again. Nothing may be searching or writing meanwhile."""
+        self.retriever.taken()
+        for store in self.store.taken():
+            store.close()
+
     def close(self) -> None:
         with self.guard:
             threads = list(self.warming.values())

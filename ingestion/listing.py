@@ -23,6 +23,12 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _PIECES = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]/]*\]|[^*?\[]+|\[")
 
 
+class Name(str):
+    """The name of one file: `*`, `?` and `[` in it are no pattern."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A name that may be a source; nothing has been read of it."""
@@ -48,14 +54,15 @@ class Listing:
     def candidates(self, given: str | os.PathLike[str]) -> Iterator[Candidate | Rejected]:
         """Every candidate of one given source, in a stable order."""
         name = os.fspath(given)
+        literal = isinstance(given, Name)
         if not name.strip():
             raise UsageError("an empty source: give a file, a folder, a glob, a URL, or - for standard input")
-        if name == STDIN:
+        if name == STDIN and not literal:
             yield Candidate(STDIN)
-        elif _SCHEME.match(name):
+        elif _SCHEME.match(name) and not literal:
             yield from self._url(name)
         else:
-            yield from self._path(name)
+            yield from self._path(name, literal=literal)
 
     def covers(self, uri: str) -> bool:
         """Whether a source of this name would have been found, had it still been there."""
@@ -76,7 +83,7 @@ class Listing:
         else:
             yield Rejected(url, "fetch", "only http and https addresses can be fetched: give one of these, or a file")
 
-    def _path(self, name: str) -> Iterator[Candidate | Rejected]:
+    def _path(self, name: str, *, literal: bool) -> Iterator[Candidate | Rejected]:
         path = os.path.abspath(name)  # noqa: PTH100 - links stay links
         if Path(path).is_dir():
             self._folders.append(path)
@@ -84,7 +91,7 @@ class Listing:
         elif os.path.lexists(path):
             self._names.add(path)
             yield Candidate(path)
-        elif _MAGIC.search(name):
+        elif _MAGIC.search(name) and not literal:
             yield from self._glob(path)
         else:
             self._names.add(path)

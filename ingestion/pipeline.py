@@ -14,6 +14,7 @@ from ckllm.contracts import IngestReport
 from ingestion.account import Account, merged
 from ingestion.embed import embedded
 from ingestion.known import UNFINISHED
+from ingestion.listing import Name
 from ingestion.options import IngestOptions, ProgressListener
 from ingestion.overlap import Overlapped
 from ingestion.recovery import drop_obsolete, recover
@@ -78,14 +79,26 @@ def remove(kb: Target, ids: Iterable[str], patience_s: float = -1) -> int:
     return len(wanted)
 
 
-def retry(kb: Target, *, options: IngestOptions | None = None, progress: ProgressListener | None = None) -> IngestReport:
-    """Ingest again what failed or was interrupted, each with the groups that it was ingested with."""
+def retry(
+    kb: Target,
+    *,
+    groups: Sequence[str] | None = None,
+    options: IngestOptions | None = None,
+    progress: ProgressListener | None = None,
+) -> IngestReport:
+    """Ingest again what failed or was interrupted, each for the groups of that attempt, or all of it for `groups`."""
     waiting: dict[tuple[str, ...], dict[str, None]] = {}
     failures, unfinished = kb.catalogue.failures(kb.collection), kb.catalogue.versions(kb.collection, *UNFINISHED)
-    for groups, source in [(one.groups, one.source) for one in failures] + [(one.groups, one.source) for one in unfinished]:
-        waiting.setdefault(groups, {})[source.split("!/", 1)[0]] = None
+    attempts = [(one.attempted, one.source) for one in failures] + [(one.groups, one.source) for one in unfinished]
+    for attempted, source in attempts:
+        waiting.setdefault(attempted if groups is None else tuple(groups), {})[source.split("!/", 1)[0]] = None
     reports = [
-        ingest(list(sources), kb, groups=groups, options=options, progress=progress, continuation=Continuation(again=True))
-        for groups, sources in waiting.items()
+        ingest(named(sources), kb, groups=given, options=options, progress=progress, continuation=Continuation(again=True))
+        for given, sources in waiting.items()
     ]
     return merged(kb.collection, reports)
+
+
+def named(sources: Iterable[str]) -> list[str]:
+    """Names of known sources, for `ingest`: `*` and `?` in a file's name are no pattern."""
+    return [source if "://" in source else Name(source) for source in sources]

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ckllm.contracts import IngestReport
-from ckllm.errors import UsageError
+from ckllm.errors import StoreError, UsageError
 from ingestion.options import IngestOptions, ProgressListener
 from ingestion.pipeline import ingest
 from ingestion.run import Continuation
@@ -29,7 +29,19 @@ QUIET_S = 1.0
 """Nothing may have changed for this long before a run starts: a file that is being written is left alone."""
 LONGEST_WAIT_S = 30.0
 """Where changes never come to rest, a run starts all the same."""
+RETRY_S = 10.0
+"""How long after a run that the store or the disk stopped the next one starts."""
 _IGNORED = frozenset({"opened", "closed_no_write"})
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """What the caller does between runs."""
+
+    release: Callable[[], None] = lambda: None
+    """After each run: lets others have what one process at a time can use."""
+    trouble: Callable[[StoreError], None] | None = None
+    """Told of a run that the store stopped; the next one is tried soon. Without it the error ends the watch."""
 
 
 @dataclass(slots=True, eq=False)
@@ -56,6 +68,11 @@ class Changes:
             self._last = now
             self._condition.notify_all()
 
+    def again_after(self, seconds: float) -> None:
+        """Come back after so long, or when `stop` is set."""
+        self.stop.wait(seconds)
+        self.note()
+
     def wait(self) -> bool:
         """Wait for changes that have come to rest; False once `stop` is set (within a second)."""
         while not self.stop.is_set():
@@ -80,6 +97,7 @@ def watch(
     options: IngestOptions | None = None,
     progress: ProgressListener | None = None,
     changes: Changes | None = None,
+    between: Between | None = None,
 ) -> Iterator[IngestReport]:
     """A report for each run that changed or rejected something; documents whose source goes are removed.
 
@@ -87,7 +105,7 @@ def watch(
     """
     from watchdog.observers import Observer
 
-    changes = changes or Changes()
+    changes, between = changes or Changes(), between or Between()
     changes.home = str(kb.home.absolute()) + os.sep
     hashes: Hashes = {}
     observer = Observer()
@@ -98,7 +116,16 @@ def watch(
         changes.note()
         while changes.wait():
             carried = Continuation(hashes=hashes)
-            report = ingest(sources, kb, groups=groups, sync=True, options=options, progress=progress, continuation=carried)
+            try:
+                report = ingest(sources, kb, groups=groups, sync=True, options=options, progress=progress, continuation=carried)
+            except StoreError as error:
+                if between.trouble is None:
+                    raise
+                between.trouble(error)
+                changes.again_after(RETRY_S)
+                continue
+            finally:
+                between.release()
             if report.added or report.updated or report.removed or report.rejected:
                 yield report
     finally:

@@ -8,8 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from ckllm.assembly import Replacements, open_knowledge_base
+from ckllm.config import load_settings
+from ckllm.embedding.hashing import HashingEmbedder
 from ckllm.errors import StoreError
+from ckllm.llm.scripted import ScriptedLLM
 from ckllm.parts import REMEMBERED, Lazy
+from ckllm.store.lite import LockedStoreError
+from ingestion import ingest
 from tests.knowledge import knowledge_base
 
 
@@ -72,3 +78,24 @@ def test_many_threads_warm_a_mixture_once_and_few_are_remembered(tmp_path: Path)
             next(reversed(parts.warming.values())).join()
         assert len(parts.warming) <= REMEMBERED
     assert not parts.warming
+
+
+def test_a_released_store_is_free_for_others_and_opened_again(tmp_path: Path) -> None:
+    """What `ckllm ingest --watch` does between two runs, with the embedded store."""
+    settings = load_settings(tmp_path / "home", overrides={"store.lock_timeout_s": 1}, environment={})
+    replacements = Replacements(embedder=HashingEmbedder(), llm=ScriptedLLM(()))
+    document = tmp_path / "a.txt"
+    document.write_text("The hatch is painted green.")
+    with (
+        open_knowledge_base(settings=settings, replacements=replacements) as kb,
+        open_knowledge_base(settings=settings, replacements=replacements) as other,
+    ):
+        assert ingest([str(document)], kb).added == 1
+        with pytest.raises(LockedStoreError):
+            other.search("hatch")
+        kb.release_store()
+        assert len(other.search("hatch")) == 1
+        other.release_store()
+        document.write_text("The hatch is painted blue.")
+        assert ingest([str(document)], kb).updated == 1
+        assert "blue" in kb.search("hatch")[0].text

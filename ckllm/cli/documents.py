@@ -85,9 +85,12 @@ def remove(context: typer.Context, ids: Ids, as_json: Json = False) -> None:
 def retry(
     context: typer.Context,
     collection: Annotated[str, typer.Option("--collection", "-c", help="The collection of documents.", metavar="NAME")] = "main",
+    group: Annotated[
+        list[str] | None, typer.Option("--group", help="For this group instead of those of the failed attempt; repeatable.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Ingest again what failed or was interrupted.
+    """Ingest again what failed or was interrupted, each for the groups that it was to have.
 
     Example: ckllm documents retry
     """
@@ -95,5 +98,5 @@ def retry(
     from ingestion.pipeline import retry as retry_documents
 
     with session(context).open(collection) as kb, shown_progress(as_json) as progress:
-        report = retry_documents(kb, progress=progress)
+        report = retry_documents(kb, groups=group, progress=progress)
     finish(report, as_json)

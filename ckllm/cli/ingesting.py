@@ -52,10 +52,13 @@ def ingest(
         with running_on(runner) as remote, shown_progress(as_json) as progress:
             report = pipeline.ingest(sources, kb, groups=tuple(group or ()), sync=sync, progress=progress, runner=remote)
         if watch:
+            from ingestion.watch import Between
             from ingestion.watch import watch as follow
 
             _print_report(report, as_json)
-            for report in follow(sources, kb, groups=tuple(group or ())):
+            kb.release_store()
+            between = Between(kb.release_store, lambda error: typer.echo(f"{error}; trying again", err=True))
+            for report in follow(sources, kb, groups=tuple(group or ()), between=between):
                 _print_report(report, as_json)
     finish(report, as_json)
 

@@ -88,7 +88,7 @@ class Worker:
             jobs.finish(job_id, JobState.DONE, report)
 
     def _ingest(self, job_id: str, order: Order) -> dict[str, object]:
-        from ingestion.pipeline import ingest
+        from ingestion.pipeline import ingest, named
 
         noted = 0.0
 
@@ -104,4 +104,4 @@ class Worker:
         if self._jobs().progressed(job_id, {}):
             raise _EndedError
         places = [place for _, place in order.sources]
-        return ingest(places, self._base(order.collection), groups=order.groups, progress=listen).as_json()
+        return ingest(named(places), self._base(order.collection), groups=order.groups, progress=listen).as_json()

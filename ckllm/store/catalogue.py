@@ -34,6 +34,7 @@ from ckllm.store.catalogue_rows import (
 )
 from ckllm.store.catalogue_schema import (
     BLOCK,
+    attempt_table,
     box_table,
     chunk_table,
     collection_table,
@@ -168,6 +169,8 @@ class Catalogue(CatalogueReader):
                 .where(document_table.c.id == document_id)
                 .values(failed_stage=rejected.stage, failed_reason=storable(rejected.reason), failed_sha256=source_sha256)
             )
+            connection.execute(delete(attempt_table).where(attempt_table.c.document_id == document_id))
+            connection.execute(insert(attempt_table).values(document_id=document_id, groups=pack_names(groups)))
 
     def settle(self, document_ids: Iterable[str]) -> None:
         """Forget the last failure of documents: their source is again what their live version was made of."""

@@ -37,6 +37,7 @@ from ckllm.store.catalogue_rows import (
 )
 from ckllm.store.catalogue_schema import (
     BLOCK,
+    attempt_table,
     box_table,
     chunk_table,
     collection_table,
@@ -103,12 +104,14 @@ class CatalogueReader(RowSetReader):
     def failures(self, collection: str, access: Access = OWNER) -> list[Failure]:
         """Sources whose last attempt failed, by source: what `documents retry` picks up."""
         table = document_table.c
-        query = select(table.id, table.source, table.failed_sha256, table.failed_stage, table.failed_reason, table.groups)
+        columns = (table.id, table.source, table.failed_sha256, table.failed_stage, table.failed_reason, table.groups)
+        attempt = attempt_table.c.groups.label("attempted")
+        query = select(*columns, attempt).outerjoin(attempt_table, attempt_table.c.document_id == table.id)
         with self._reading() as connection:
             rows = connection.execute(
                 query.where(table.collection == collection, table.failed_reason.is_not(None)).order_by(table.source)
             )
-            found = [Failure(*row[:5], unpack_names(row[5])) for row in rows]
+            found = [Failure(*row[:5], unpack_names(row.groups), unpack_names(row.attempted or row.groups)) for row in rows]
         return [failure for failure in found if visible(failure.groups, access)]
 
     def text(self, version_id: str) -> str:

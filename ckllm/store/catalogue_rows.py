@@ -77,6 +77,9 @@ class Failure:
     stage: str
     reason: str
     groups: tuple[str, ...]
+    """Who sees the document, and that it failed."""
+    attempted: tuple[str, ...] = ()
+    """The groups that it was to have: what trying again has to give it."""
 
 
 def visible(groups: Sequence[str], access: Access) -> bool:

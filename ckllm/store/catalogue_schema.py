@@ -5,6 +5,7 @@
     catalogue_meta   key → value; `schema_version` says who may read the rest
     collection       name → the index it points at (a name in the vector store), embedder, dimension
     document         one a source and collection; remembers the last failure
+    failed_attempt   the groups that a document was to have when it failed, where it keeps others meanwhile
     version          one a state of a document: what bytes, what groups, how far it got
     content          text and pages of a version          zlib over UTF-8 and JSON
     box_block        boxes of a version's characters      zlib over float32, BLOCK characters a row
@@ -81,6 +82,13 @@ document_table = Table(
     Column("failed_sha256", String, nullable=False, default=""),
     Column("created", Float, nullable=False),
     UniqueConstraint("collection", "source"),
+)
+
+attempt_table = Table(
+    "failed_attempt",
+    metadata,
+    Column("document_id", String, ForeignKey("document.id", ondelete="CASCADE"), primary_key=True),
+    Column("groups", Text, nullable=False),  # JSON array
 )
 
 # No foreign key to document: a removed document's versions stay until the vector store has dropped their chunks.

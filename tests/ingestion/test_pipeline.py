@@ -16,7 +16,7 @@ from ckllm.embedding.hashing import HashingEmbedder
 from ckllm.errors import StoreError, UnknownDocumentError, UsageError
 from ingestion import ingest
 from ingestion.options import IngestOptions, Progress
-from ingestion.pipeline import remove, retry
+from ingestion.pipeline import named, remove, retry
 from tests.ingestion.collection import Collection, names, write
 from tests.ingestion.fakes import InlineParsers
 
@@ -232,6 +232,35 @@ def test_retry_takes_up_what_failed(kb: Collection, folder: Path) -> None:
     assert {row.groups for row in kb.catalogue.documents("main")} == {("staff",)}
     assert counts(retry(kb)) == (0, 0, 0, 0, 0)
     kb.check()
+
+
+def test_retry_gives_the_groups_of_the_failed_attempt(kb: Collection, folder: Path) -> None:
+    """A document that was to be restricted, and could not be read then, is not given back to everybody by trying again."""
+    (path,) = write(folder, {"a.txt": TEXT})
+    ingest([folder], kb)
+    path.write_text("")
+    assert ingest([folder], kb, groups=["board"]).rejected
+    assert {row.groups for row in kb.catalogue.documents("main")} == {()}, "the version that is live stays as it is"
+    path.write_text(TEXT + " And more.")
+    retry(kb)
+    assert {row.groups for row in kb.catalogue.documents("main")} == {("board",)}
+    path.write_text("")
+    ingest([folder], kb, groups=["board"])
+    path.write_text(TEXT)
+    retry(kb, groups=["staff"])
+    assert {row.groups for row in kb.catalogue.documents("main")} == {("staff",)}
+    kb.check()
+
+
+def test_a_name_that_looks_like_a_pattern_is_a_name(kb: Collection, folder: Path) -> None:
+    write(folder, {"a.txt": TEXT, "b.txt": TEXT, "[ab].txt": ""})
+    assert ingest(named([str(folder / "*.txt")]), kb).rejected[0].reason.startswith("no such file")
+    assert counts(ingest([str(folder / "[ab].txt")], kb)) == (0, 0, 0, 0, 1), "a file of that name goes before a pattern"
+    (folder / "[ab].txt").unlink()
+    report = retry(kb)
+    assert counts(report) == (0, 0, 0, 0, 1)
+    assert report.rejected[0].source == str(folder / "[ab].txt")
+    assert kb.states().keys() <= {"[ab].txt"}, "a.txt and b.txt were not asked for"
 
 
 def test_remove_takes_everything(kb: Collection, folder: Path) -> None:

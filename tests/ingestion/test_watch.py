@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from ckllm.contracts import IngestReport
-from ckllm.errors import UsageError
+from ckllm.errors import StoreError, UsageError
 from ingestion import watch as module
-from ingestion.watch import Changes, watch
+from ingestion.watch import Between, Changes, watch
 from tests.ingestion.collection import Collection, write
 
 
@@ -42,6 +42,39 @@ def test_changes_are_followed_until_stopped(kb: Collection, folder: Path, monkey
     assert not thread.is_alive()
     assert sum(report.added for report in reports) >= 4 and sum(report.removed for report in reports) >= 2
     kb.check()
+
+
+def test_the_store_is_released_after_each_run_and_waited_for(
+    kb: Collection, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "QUIET_S", 0.05)
+    monkeypatch.setattr(module, "RETRY_S", 0.05)
+    write(folder, {"a.txt": "One."})
+    real, told, happened = module.ingest, list[str](), list[str]()
+
+    def first_time_locked(*args: object, **options: object) -> IngestReport:
+        happened.append("run")
+        if happened.count("run") == 1:
+            raise StoreError("the store is open in another process")
+        return real(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "ingest", first_time_locked)
+    between = Between(lambda: happened.append("released"), lambda error: told.append(str(error)))
+    following = watch([str(folder)], kb, between=between)
+    assert next(following).added == 1
+    assert happened == ["run", "released", "run", "released"]
+    assert told == ["the store is open in another process"]
+    following.close()
+
+
+def test_without_a_listener_trouble_ends_the_watch(kb: Collection, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def locked(*_: object, **__: object) -> IngestReport:
+        raise StoreError("the store is open in another process")
+
+    monkeypatch.setattr(module, "QUIET_S", 0.05)
+    monkeypatch.setattr(module, "ingest", locked)
+    with pytest.raises(StoreError, match="another process"):
+        next(watch([str(folder)], kb))
 
 
 def test_changes_in_the_home_directory_are_its_own() -> None:
