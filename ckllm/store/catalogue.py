@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
@@ -87,12 +87,12 @@ class Catalogue(CatalogueReader):
         _checkstorable(source.uri)
         document_id = digest(collection, source.uri)
         with self._writing() as connection:
-            row = connection.execute(select(version_table.c.state).where(version_table.c.id == version_id)).first()
-            if row is not None and row.state == VersionState.LIVE:
+            states = self._states(connection, document_id)
+            if states.get(version_id) == VersionState.LIVE:
                 raise StoreError(f"version {version_id} of {source.uri} is LIVE and cannot be begun again")
-            self._touch_document(connection, collection, source.uri, groups)
-            self._drop_unfinished(connection, document_id, but=version_id)
-            if row is not None:
+            self._touch_document(connection, collection, source.uri, groups, states)
+            self._drop_unfinished(connection, states, but=version_id)
+            if version_id in states:
                 self._drop_content(connection, version_id)
                 connection.execute(
                     update(version_table)
@@ -112,8 +112,7 @@ class Catalogue(CatalogueReader):
             "warnings": json.dumps(document.warnings), "chunk_count": len(chunks), "page_count": len(pages),
         }  # fmt: skip
         with self._writing() as connection:
-            self._move(connection, [version_id], (VersionState.PENDING,), VersionState.PARSED)
-            connection.execute(update(version_table).where(version_table.c.id == version_id).values(**values))
+            self._move(connection, [version_id], (VersionState.PENDING,), VersionState.PARSED, values)
             content = {"text": pack_text(document.text), "pages": zlib.compress(json.dumps(pages).encode())}
             connection.execute(insert(content_table).values(version_id=version_id, **content))
             if document.boxes is not None:
@@ -140,30 +139,26 @@ class Catalogue(CatalogueReader):
         with self._writing() as connection:
             for ids in _batches(version_ids):
                 self._move(connection, ids, (VersionState.EMBEDDED,), VersionState.LIVE)
-                rows = connection.execute(
-                    select(version_table.c.id, version_table.c.document_id, version_table.c.groups).where(
-                        version_table.c.id.in_(ids)
-                    )
-                ).all()
-                replaced = version_table.c.document_id.in_([row.document_id for row in rows])
+                mine = select(version_table.c.document_id).where(version_table.c.id.in_(ids)).scalar_subquery()
+                replaced = (version_table.c.document_id.in_(mine), version_table.c.id.not_in(ids))
                 connection.execute(
                     update(version_table)
-                    .where(replaced, version_table.c.state == VersionState.LIVE, version_table.c.id.not_in(ids))
+                    .where(*replaced, version_table.c.state == VersionState.LIVE)
                     .values(state=VersionState.OBSOLETE)
                 )
-                for row in rows:
-                    connection.execute(
-                        update(document_table)
-                        .where(document_table.c.id == row.document_id)
-                        .values(groups=row.groups, failed_stage="", failed_reason=None, failed_sha256="")
-                    )
+                live = (version_table.c.document_id == document_table.c.id, version_table.c.state == VersionState.LIVE)
+                groups = select(version_table.c.groups).where(*live).scalar_subquery()
+                settled = {"failed_stage": "", "failed_reason": None, "failed_sha256": ""}
+                connection.execute(update(document_table).where(document_table.c.id.in_(mine)).values(groups=groups, **settled))
 
     def failed(self, collection: str, rejected: Rejected, source_sha256: str = "", groups: Sequence[str] = ()) -> None:
         """Remember why a source was rejected. Its unfinished version becomes OBSOLETE; a live one stays live."""
         uri = storable(rejected.source)
         with self._writing() as connection:
-            document_id = self._touch_document(connection, collection, uri, groups)
-            self._drop_unfinished(connection, document_id, but=None)
+            document_id = digest(collection, uri)
+            states = self._states(connection, document_id)
+            self._touch_document(connection, collection, uri, groups, states)
+            self._drop_unfinished(connection, states, but=None)
             connection.execute(
                 update(document_table)
                 .where(document_table.c.id == document_id)
@@ -207,10 +202,18 @@ class Catalogue(CatalogueReader):
     # -- inside a transaction
 
     @staticmethod
-    def _touch_document(connection: Connection, collection: str, uri: str, groups: Sequence[str]) -> str:
+    def _states(connection: Connection, document_id: str) -> dict[str, str]:
+        """State of every version of a document that is not forgotten yet."""
+        query = select(version_table.c.id, version_table.c.state).where(version_table.c.document_id == document_id)
+        return {row.id: row.state for row in connection.execute(query)}
+
+    @staticmethod
+    def _touch_document(
+        connection: Connection, collection: str, uri: str, groups: Sequence[str], states: Mapping[str, str]
+    ) -> None:
         """Make the document's row if there is none; a live version keeps its groups until another one is live."""
         document_id = digest(collection, uri)
-        known = connection.execute(select(document_table.c.id).where(document_table.c.id == document_id)).first()
+        known = connection.execute(select(document_table.c.groups).where(document_table.c.id == document_id)).first()
         if known is None:
             values = {"id": document_id, "collection": collection, "source": uri, "groups": pack_names(groups)}
             try:
@@ -219,20 +222,16 @@ class Catalogue(CatalogueReader):
                 )
             except IntegrityError:
                 raise UsageError(f"there is no collection {collection!r}: create it first") from None
-            return document_id
-        live = select(version_table.c.id).where(
-            version_table.c.document_id == document_id, version_table.c.state == VersionState.LIVE
-        )
-        if connection.execute(live).first() is None:
+        elif VersionState.LIVE not in states.values() and known.groups != pack_names(groups):
             connection.execute(update(document_table).where(document_table.c.id == document_id).values(groups=pack_names(groups)))
-        return document_id
 
     @staticmethod
-    def _drop_unfinished(connection: Connection, document_id: str, but: str | None) -> None:
-        where = [version_table.c.document_id == document_id, version_table.c.state.in_(UNFINISHED)]
-        if but is not None:
-            where.append(version_table.c.id != but)
-        connection.execute(update(version_table).where(*where).values(state=VersionState.OBSOLETE))
+    def _drop_unfinished(connection: Connection, states: Mapping[str, str], but: str | None) -> None:
+        unfinished = [version_id for version_id, state in states.items() if state in UNFINISHED and version_id != but]
+        if unfinished:
+            connection.execute(
+                update(version_table).where(version_table.c.id.in_(unfinished)).values(state=VersionState.OBSOLETE)
+            )
 
     @staticmethod
     def _drop_content(connection: Connection, version_id: str) -> None:
@@ -240,14 +239,24 @@ class Catalogue(CatalogueReader):
             connection.execute(delete(table).where(table.c.version_id == version_id))
 
     @staticmethod
-    def _move(connection: Connection, version_ids: Iterable[str], before: tuple[VersionState, ...], after: VersionState) -> None:
+    def _move(
+        connection: Connection,
+        version_ids: Iterable[str],
+        before: tuple[VersionState, ...],
+        after: VersionState,
+        values: Mapping[str, object] | None = None,
+    ) -> None:
         for ids in _batches(version_ids):
-            rows = connection.execute(select(version_table.c.id, version_table.c.state).where(version_table.c.id.in_(ids))).all()
+            mine = version_table.c.id.in_(ids)
+            moved = update(version_table).where(mine, version_table.c.state.in_(before)).values(state=after, **(values or {}))
+            if connection.execute(moved).rowcount == len(ids):
+                continue
+            rows = connection.execute(select(version_table.c.id, version_table.c.state).where(mine)).all()
             missing = set(ids) - {row.id for row in rows}
             if missing:
                 raise StoreError(f"the catalogue knows no version {min(missing)}: it cannot become {after}")
-            _refuse_others(rows, before, str(after))
-            connection.execute(update(version_table).where(version_table.c.id.in_(ids)).values(state=after))
+            _refuse_others([row for row in rows if row.state != after], before, str(after))
+            raise StoreError(f"version {ids[0]} is {after} already")
 
 
 def _refuse_others(rows: Sequence[Row[*tuple[Any, ...]]], before: tuple[VersionState, ...], what: str) -> None:

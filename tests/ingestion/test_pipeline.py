@@ -263,6 +263,17 @@ def test_a_name_that_looks_like_a_pattern_is_a_name(kb: Collection, folder: Path
     assert kb.states().keys() <= {"[ab].txt"}, "a.txt and b.txt were not asked for"
 
 
+def test_few_statements_a_document(kb: Collection, folder: Path) -> None:
+    from sqlalchemy import event
+
+    write(folder, {f"{n}.txt": f"{TEXT} It is number {n}." for n in range(30)})
+    assert kb.index.name
+    seen: list[str] = []
+    event.listen(kb.catalogue._engine, "before_cursor_execute", lambda _c, _cursor, statement, *_: seen.append(statement))
+    assert ingest([folder], kb).added == 30
+    assert len(seen) < 30 * 12 + 40, "begin 5 with its BEGIN, parsed 4, and shares of embedded and live"
+
+
 def test_remove_takes_everything(kb: Collection, folder: Path) -> None:
     write(folder, {"a.txt": TEXT, "b.txt": TEXT})
     ingest([folder], kb)
