@@ -319,7 +319,7 @@ def _kinds(outcomes: Sequence[tuple[Case, str]]) -> dict[str, dict[str, int]]:
 
 
 def speed(rows: int) -> dict[str, Any]:
-    """Seconds of a question over one table of that many rows, the search for it left out."""
+    """Seconds of a question over one table of that many rows; `rows_s` with reranking, without the search."""
     rng = random.Random(1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "meters.csv"
@@ -340,7 +340,7 @@ def speed(rows: int) -> dict[str, Any]:
                 began = time.perf_counter()
                 answer = kb.ask(question)
                 times[question] = {
-                    "rows_s": round(answer.timings.generate_s, 3), "total_s": round(time.perf_counter() - began, 3),
+                    "rows_s": round(answer.timings.rerank_s, 3), "total_s": round(time.perf_counter() - began, 3),
                     "computed": answer.computed is not None, "cited": len(answer.citations),
                 }  # fmt: skip
     return {"rows": rows, "chunks": report.chunks, "questions": times}

@@ -115,7 +115,7 @@ class KnowledgeBase:
         """What stored rows answer by themselves; a follow-up question, which says only a part, is left to the model."""
         if found.query != asked.question:
             return None
-        with clock.stage("generate_s"):
+        with clock.stage("rerank_s"):
             return row_answer(asked.question, found.hits, self.catalogue, self._access(asked.user), narrowed=bool(asked.where))
 
     def _generate(self, asked: Asked, draft: Draft, clock: Stopwatch) -> Generator[Event, None, Draft]:
