@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ckllm.cells import readable
 from ckllm.contracts import Answer, Citation, Evidence, Sentence
 from ui.markup import name_of, shortened
 from ui.place import Place
@@ -44,9 +45,7 @@ def segments(answer: Answer) -> list[dict[str, Any]]:
         found += _between(answer.answer[position : sentence.start])
         parts, used = _emphasised(sentence.text, bold)
         bold = "" if used else bold
-        found.append(
-            {"kind": "sentence", "parts": parts, "supported": sentence.supported, "note": _note(sentence, answer.quoted)}
-        )
+        found.append({"kind": "sentence", "parts": parts, "supported": sentence.supported, "note": _note(sentence, answer)})
         position = sentence.end
     return found + _between(answer.answer[position:])
 
@@ -54,6 +53,8 @@ def segments(answer: Answer) -> list[dict[str, Any]]:
 def verdict(answer: Answer) -> str:
     """One quiet line under the answer."""
     supported, count = sum(sentence.supported for sentence in answer.sentences), len(answer.sentences)
+    if answer.computed:
+        return f"Computed from the {answer.computed.of} rows of the table"
     if answer.quoted:
         return "; ".join(["Exact words of the source", *answer.warnings])
     if supported == count:
@@ -76,7 +77,7 @@ def with_footnotes(answer: Answer) -> str:
     """For the clipboard."""
     notes = [
         f"[{one.marker}] {', '.join(part for part in (one.title or name_of(one.source), where(one)) if part)}: "
-        f"“{' '.join(one.quote.split())}” ({one.source})"
+        f"“{' '.join(readable(one.quote).split())}” ({one.source})"
         for one in answer.citations
     ]
     return "\n".join([answer.answer, "", *notes]) if notes else answer.answer
@@ -102,21 +103,23 @@ def _emphasised(text: str, bold: str) -> tuple[list[dict[str, Any]], bool]:
     return [{"text": part, "strong": strong} for part, strong in parts if part], True
 
 
-def _note(sentence: Sentence, quoted: bool) -> str:
+def _note(sentence: Sentence, answer: Answer) -> str:
     if not sentence.supported:
         return f"Not supported by the sources ({sentence.support:.0%})"
-    return "Exact words of the source" if quoted else f"Supported by the source ({sentence.support:.0%})"
+    if answer.computed:
+        return "Computed from the rows that are cited"
+    return "Exact words of the source" if answer.quoted else f"Supported by the source ({sentence.support:.0%})"
 
 
 def _source(citation: Citation) -> dict[str, Any]:
     return {
         "n": citation.marker, "title": citation.title or name_of(citation.source), "where": where(citation),
-        "quote": shortened(citation.quote, 240),
+        "quote": shortened(readable(citation.quote), 240),
     }  # fmt: skip
 
 
 def _passage(entry: Evidence) -> dict[str, Any]:
     return {
         "n": entry.marker, "title": entry.hit.title or name_of(entry.hit.source), "where": where(entry),
-        "text": shortened(entry.hit.text, 180),
+        "text": shortened(readable(entry.hit.text), 180),
     }  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ckllm.cells import readable
 from ckllm.citations.markers import without_brackets
 from ckllm.contracts import Box, Citation, Evidence, Hit, Quote, Sentence
 
@@ -50,7 +51,7 @@ def compose(claims: Sequence[Claim], evidence: Sequence[Evidence], boxes: Boxes,
                 citations.append(_citation(numbers[span], quote, hit, boxes))
             if numbers[span] not in used:
                 used.append(numbers[span])
-        text = without_brackets(claim.text)
+        text = without_brackets(readable(claim.text))
         if not text:
             continue
         start = len(answer) + (len(between) if answer else 0)

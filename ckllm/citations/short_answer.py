@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import regex
 
+from ckllm.cells import BETWEEN
 from ckllm.citations.composition import Composition
 from ckllm.citations.markers import clean_draft, without_brackets
 from ckllm.citations.terms import Term, content_keys, terms
@@ -63,7 +64,8 @@ def locate(draft: str, question: str, quotes: Sequence[Quote]) -> Located | None
 def short_answer(composition: Composition, located: Located | None) -> str | None:
     """The located words as they are shown in the answer; None where there are none."""
     text = without_brackets(located.text) if located else ""
-    return text if text and text in composition.answer else None
+    shown = (text, text.replace(" | ", BETWEEN))  # cells of a row are set apart otherwise in the answer
+    return next((one for one in shown if one and one in composition.answer), None)
 
 
 def _run(wanted: Sequence[Term], words: Sequence[Term]) -> tuple[int, int] | None:

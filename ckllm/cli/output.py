@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ckllm.cells import readable
 from ckllm.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def print_hits(hits: Sequence[Hit]) -> None:
     if not hits:
         out.print("Nothing found.")
     for hit in hits:
-        text = " ".join(hit.text.split())
+        text = " ".join(readable(hit.text).split())
         out.print(f"{hit.rank}. {place(hit)}", style="bold", markup=False)
         out.print(f"   {text[:SNIPPET]}{'…' if len(text) > SNIPPET else ''}", markup=False)
         where = f"{hit.source} [{hit.start}:{hit.end}]"
@@ -104,13 +105,13 @@ def print_answer(answer: Answer) -> None:
         if nearest:
             out.print("\nNearest passages:", style="dim")
         for evidence in nearest:
-            text = " ".join(evidence.hit.text.split())
+            text = " ".join(readable(evidence.hit.text).split())
             out.print(f"  {place(evidence.hit)}: {text[:120]}…", style="dim", markup=False)
         return
     out.print()
     for citation in answer.citations:
         out.print(f"[{citation.marker}] {place(citation)}", style="bold", markup=False)
-        out.print(f"    “{' '.join(citation.quote.split())}”", markup=False)
+        out.print(f"    “{' '.join(readable(citation.quote).split())}”", markup=False)
         out.print(f"    {citation.source}", style="dim", markup=False)
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from ckllm.citations.attribution import EvidenceIndex
 from ckllm.citations.checking import check, quoted
 from ckllm.citations.composition import Claim, compose
+from ckllm.citations.short_answer import Located, short_answer
 from ckllm.citations.verification import RuleVerifier
 from ckllm.contracts import Box, Evidence, Hit, Quote
 
@@ -54,6 +55,16 @@ def test_a_marker_in_the_document_is_not_shown_as_ours() -> None:
     made = compose(quoted([quote]), EVIDENCE, no_boxes)
     assert made.answer == "The filter is washed weekly. [1]"
     assert made.citations[0].quote == "The filter is washed weekly [12]."
+
+
+def test_a_row_reads_well_and_its_citation_stays_exact() -> None:
+    text = "| Lamp | 25 | red |"
+    hit = Hit(1, 1.0, text, "/a.md", "A", None, "", 0, len(text), "doc", "chunk", ("dense",), "en", "version")
+    made = compose(quoted([Quote(1, 0, len(text), text)]), [Evidence(1, hit, True)], no_boxes)
+    assert made.answer == "Lamp · 25 · red [1]"
+    assert made.sentences[0].text == "Lamp · 25 · red"
+    assert made.citations[0].quote == text
+    assert short_answer(made, Located(Quote(1, 0, len(text), text), 2, 11)) == "Lamp · 25"
 
 
 def test_facts_of_two_sentences_mixed_into_one_are_not_supported() -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckllm.contracts import Sentence
+from ckllm.contracts import Computed, Sentence
 from tests.ui.fake import FakeClient, answer, hit
 from ui.answers import drawn, segments, verdict, with_footnotes
 from ui.markup import bar, escaped, name_of, plain, seconds, shortened
@@ -27,6 +29,15 @@ def test_segments_are_the_answer_without_its_brackets() -> None:
 def test_quoted_answers_are_told_apart() -> None:
     assert verdict(answer("q", quoted=True)) == "Exact words of the source"
     assert verdict(answer("q")) == "Supported by its source"
+
+
+def test_computed_answers_are_told_apart_and_rows_read_well() -> None:
+    given = replace(answer("q"), computed=Computed("count", "Staff", "doc", (), 2, 9, 2.0))
+    given = replace(given, citations=(replace(given.citations[0], quote="| Ann | 3 |"),))
+    assert verdict(given) == "Computed from the 9 rows of the table"
+    shown = drawn(given, None, "turn")
+    assert shown["sources"][0]["quote"] == "Ann · 3"
+    assert "“Ann · 3”" in shown["copy"]
 
 
 def test_footnotes_hold_the_quote_and_its_place() -> None:

@@ -1,0 +1,37 @@
+"""Rows of tables as people read them: `| Lamp | 25 |` is shown as `Lamp · 25`. For display only; a quote stays as it is."""
+
+from __future__ import annotations
+
+import regex
+
+BETWEEN = " · "
+_BAR = regex.compile(r"(?<!\\)\|")
+_RULE = regex.compile(r"\s*\|?(?:\s*:?-{2,}:?\s*\|)+(?:\s*:?-{2,}:?\s*)?\s*")
+_COMMAND = regex.compile(r"[$`;<>=\\{}]|(?<!\S)--?\w|\|\|")
+
+
+def readable(text: str) -> str:
+    """`text` with its table rows as cells set apart by dots; consecutive rows end in a semicolon, and rules vanish."""
+    if "|" not in text:
+        return text
+    lines = text.split("\n")
+    shown: list[str] = []
+    in_row = False
+    for line in lines:
+        if _RULE.fullmatch(line):
+            continue
+        cells = _cells(line)
+        if cells and in_row:
+            shown[-1] += ";"
+        shown.append(BETWEEN.join(cells) if cells else line)
+        in_row = bool(cells)
+    return "\n".join(shown)
+
+
+def _cells(line: str) -> list[str]:
+    """The cells of a row that hold something; none for a line that is no row: a formula, a command with a pipe."""
+    bare = line.strip()
+    framed = len(bare) > 2 and bare.startswith("|") and bare.endswith("|") and not bare.endswith("\\|")
+    if not framed and (bare.count(" | ") < 2 or _COMMAND.search(bare)):
+        return []
+    return [kept for cell in _BAR.split(bare) if (kept := cell.strip().replace("\\|", "|"))]
