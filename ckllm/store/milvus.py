@@ -57,6 +57,8 @@ _BATCH_BYTES = 8_000_000
 _PAGE = 10_000
 """Rows in one answer; servers refuse more than 16,384."""
 _LANGUAGES_S = 10.0
+_UNLOADED = ("not loaded", "in state 'released'")
+"""What Milvus and Lite say of a collection that has to be loaded first."""
 _VERSIONS = 200
 """Version ids in one expression."""
 
@@ -80,9 +82,24 @@ def _translated(method: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         with _errors_of(args[0]):
-            return method(*args, **kwargs)
+            return _again_once_loaded(method, *args, **kwargs)
 
     return call
+
+
+def _again_once_loaded(method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """A server that was started again has forgotten which collections were loaded: then they are loaded anew."""
+    from pymilvus.exceptions import MilvusException
+
+    try:
+        return method(*args, **kwargs)
+    except MilvusException as error:
+        store = args[0]
+        assert isinstance(store, MilvusStore)
+        if not store._loaded or not any(sign in str(error) for sign in _UNLOADED):
+            raise
+        store._loaded.clear()
+        return method(*args, **kwargs)
 
 
 class MilvusStore:

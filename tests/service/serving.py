@@ -19,6 +19,7 @@ from ckllm.client import Client
 from ckllm.config import load_settings
 from ckllm.contracts import Message
 from ckllm.embedding.hashing import HashingEmbedder
+from ckllm.llm.base import BaseLLM
 from ckllm.llm.scripted import Fault, ScriptedLLM
 from ckllm.service.core import Core
 from ckllm.service.doors import Doors
@@ -73,11 +74,14 @@ def first_passage(messages: Sequence[Message]) -> str:
 
 
 @contextmanager
-def served(home: Path, *, fault: Fault | None = None, at_port: int = 0, **overrides: Any) -> Iterator[Served]:
+def served(
+    home: Path, *, fault: Fault | None = None, at_port: int = 0, model: BaseLLM | None = None, **overrides: Any
+) -> Iterator[Served]:
+    """`model`: in place of the scripted one."""
     given = {name.replace("__", "."): value for name, value in overrides.items()}
     settings = load_settings(home, overrides={"ingest.workers": 1, **given}, environment={})
     llm = ScriptedLLM(first_passage, fault=fault)
-    core = Core(settings, Replacements(embedder=HashingEmbedder(), llm=llm))
+    core = Core(settings, Replacements(embedder=HashingEmbedder(), llm=model or llm))
     doors = Doors(settings.service, core.keys, TOKEN)
     core.open()
     core.warm_up()

@@ -148,20 +148,38 @@ def test_without_keys_only_this_machine_may_call(tmp_path: Path) -> None:
     assert "API keys" in done.stderr
 
 
-def test_a_service_killed_while_it_ingests_loses_and_doubles_nothing(home: Path) -> None:
+def ask_until_it_ends(client: Client, conversation: str, answered: list[str]) -> None:
+    """Questions of one conversation, one after the other, until the service is gone."""
+    while True:
+        question = f"Who built the ropeway at Gansett, number {len(answered)}?"
+        try:
+            client.ask(question, conversation=conversation)
+        except UnavailableError:
+            return
+        answered.append(question)
+
+
+def test_a_service_killed_while_it_ingests_and_answers_loses_and_doubles_nothing(home: Path) -> None:
     files = [(f"n{number}.txt", f"Note {number} is about subject{number}.".encode()) for number in range(40)]
-    with serving(home) as (process, client):
+    answered: list[str] = []
+    with serving(home) as (process, client), ThreadPoolExecutor(1) as pool:
+        conversation = client.create_conversation().id
+        asking = pool.submit(ask_until_it_ends, client, conversation, answered)
         job = client.upload(files)
         for state in client.job_events(job.id):
-            if state.done or state.chunks or state.found:
+            if answered and (state.done or state.chunks or state.found):
                 break
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        asking.result(60)
     assert (home / "service.json").exists()
     assert ckllm(home, "search", "ropeway Gansett")["hits"], "the command line works beside a dead service"
     with serving(home) as (_, client):
         last = list(client.job_events(job.id))[-1]
         assert last.state == "done"
+        turns = [turn.question for turn in client.conversation(conversation).turns]
+        assert turns[: len(answered)] == answered, "what was answered is kept"
+        assert len(set(turns)) == len(turns) <= len(answered) + 1, "and kept once"
         names = [row.source.rsplit("/", 1)[-1] for row in client.documents() if "/uploads/" in row.source]
         assert sorted(names) == sorted(name for name, _ in files)
         assert {row.state for row in client.documents()} == {"LIVE"}
