@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -22,6 +23,8 @@ class Database:
     def __init__(self, url: str) -> None:
         self._engine = open_engine(url)
         self._name = self._engine.url.render_as_string(hide_password=True)
+        # SQLite has one writer at a time, and one that waits there sleeps for ever longer times: threads take turns here instead
+        self._turn: AbstractContextManager[object] = threading.RLock() if self._engine.dialect.name == "sqlite" else nullcontext()
         with self._writing() as connection:
             prepare(connection, self._name)
 
@@ -35,7 +38,12 @@ class Database:
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        with self._translated(), self._engine.connect().execution_options(ckllm_write=True) as connection, connection.begin():
+        with (
+            self._turn,
+            self._translated(),
+            self._engine.connect().execution_options(ckllm_write=True) as connection,
+            connection.begin(),
+        ):
             yield connection
 
     @contextmanager

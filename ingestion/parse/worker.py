@@ -153,7 +153,7 @@ class _Worker:
             raise DataError(f"the parser crashed{ending} (is the file damaged?)")
         self._parsed += 1
         result = pickle.loads(answer)  # noqa: S301 - our own process wrote it
-        if self._parsed >= _RECYCLE_FILES or _memory_mb(process.pid) > _RECYCLE_MB:
+        if self._parsed >= _RECYCLE_FILES or _memory_mb(process.pid, children=False) > _RECYCLE_MB:
             self.stop()
         if isinstance(result, str):
             raise DataError(result)
@@ -224,12 +224,12 @@ def _how_it_ended(process: subprocess.Popen[bytes]) -> str:
     return f" ({signal.Signals(-code).name})" if -code in {int(known) for known in signal.Signals} else f" (signal {-code})"
 
 
-def _memory_mb(pid: int) -> float:
-    """Resident memory of a process and its children, in MB (2**20 bytes)."""
+def _memory_mb(pid: int, children: bool = True) -> float:
+    """Resident memory of a process, in MB (2**20 bytes), with its children or, which takes far less time, without."""
     total = 0
     with suppress(psutil.Error):
         process = psutil.Process(pid)
-        for one in (process, *process.children(recursive=True)):
+        for one in (process, *(process.children(recursive=True) if children else ())):
             with suppress(psutil.Error):
                 total += one.memory_info().rss
     return total / _MB
