@@ -183,7 +183,8 @@ def _store(settings: Settings) -> VectorStore:
             return MilvusStore(f"unix:{socket}")
         left = max(0.0, deadline - time.monotonic())
         try:
-            return MilvusStore(uri, settings.store.token.get_secret_value(), min(LOCK_STEP_S, left))
+            token, patient_s = settings.store.token.get_secret_value(), min(LOCK_STEP_S, left)
+            return MilvusStore(uri, token, patient_s, shards=settings.store.shards, replicas=settings.store.replicas)
         except LockedStoreError as error:  # by another command, or by a service that is about to announce itself
             if not left:
                 raise LockedStoreError(error.folder, patience) from None

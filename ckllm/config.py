@@ -34,6 +34,8 @@ class StoreSettings(_Section):
     )
     token: SecretStr = Field(SecretStr(""), description="Milvus user:password or API key")
     catalogue: str = Field("", description="SQLAlchemy URL of the catalogue; empty: SQLite in the home directory")
+    shards: int = Field(1, ge=1, le=64, description="of a new collection on a Milvus server: how many nodes share its writing")
+    replicas: int = Field(1, ge=1, le=64, description="copies of a collection that a Milvus server's nodes keep in memory")
     lock_timeout_s: float = Field(30.0, ge=0, description="how long to wait for another process that has the embedded store open")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -18,7 +19,7 @@ import pytest
 import yaml
 
 import ckllm
-from ckllm.config import known_keys
+from ckllm.config import Settings, known_keys
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "examples/README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -217,9 +218,32 @@ def compose() -> dict[str, Any]:
     return loaded
 
 
+SERVICE_KEYS = {
+    "build", "cap_drop", "command", "cpus", "depends_on", "deploy", "environment", "healthcheck", "image", "logging", "mem_limit",
+    "network_mode", "networks", "ports", "profiles", "restart", "security_opt", "shm_size",
+    "stop_grace_period", "user", "volumes",
+}  # fmt: skip
+"""Names of the Compose specification that are in use: another one is a new use of it, or a typing error."""
+
+
+def test_compose_serves_the_shipped_expert_by_its_name() -> None:
+    vllm = compose()["services"]["vllm"]
+    assert vllm["profiles"] == ["vllm"], "not started unless it is asked for"
+    assert vllm["user"] != "root"
+    arguments = vllm["command"]
+    name, _, folder = arguments[arguments.index("--lora-modules") + 1].partition("=")
+    mounted = next(volume.split(":") for volume in vllm["volumes"] if folder in volume)
+    adapter = json.loads((ROOT / mounted[0] / "adapter_config.json").read_text(encoding="utf-8"))
+    card = json.loads((ROOT / mounted[0] / "expert.json").read_text(encoding="utf-8"))
+    most = next(int(argument.partition("=")[2]) for argument in arguments if argument.startswith("--max-lora-rank="))
+    assert card["name"] == name
+    assert adapter["r"] <= most
+    assert f"--served-model-name={Settings(home=ROOT).llm.model}" in arguments
+
+
 def test_compose_services_are_pinned_limited_checked_and_local() -> None:
     loaded = compose()
-    assert set(loaded["services"]) == {"etcd", "minio", "milvus", "postgres", "service", "ui"}
+    assert set(loaded["services"]) == {"etcd", "minio", "milvus", "postgres", "service", "ui", "vllm"}
     for name, service in loaded["services"].items():
         tag = service["image"].rpartition(":")[2]
         assert any(character.isdigit() for character in tag), f"{name}: {service['image']} is not pinned"
@@ -228,7 +252,8 @@ def test_compose_services_are_pinned_limited_checked_and_local() -> None:
         assert "no-new-privileges:true" in service["security_opt"], name
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ())), name
         volumes = {volume.split(":")[0] for volume in service["volumes"]}
-        assert volumes <= set(loaded["volumes"]), name
+        assert volumes - {place for place in volumes if (ROOT / place).exists()} <= set(loaded["volumes"]), name
+        assert set(service) <= SERVICE_KEYS, name
         assert set(service.get("depends_on", ())) <= set(loaded["services"]), name
 
 

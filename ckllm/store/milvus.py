@@ -108,7 +108,8 @@ class MilvusStore:
     Opening raises StoreError when the folder stays locked for `lock_timeout_s` or the server is not reached in 8 s.
     """
 
-    def __init__(self, uri: str, token: str = "", lock_timeout_s: float = 30.0) -> None:
+    def __init__(self, uri: str, token: str = "", lock_timeout_s: float = 30.0, *, shards: int = 1, replicas: int = 1) -> None:
+        """`shards`, `replicas`: of what is made and loaded on a server; Lite knows neither."""
         self._uri = uri
         self._lite = (
             None if uri.startswith(("http://", "https://", "tcp://", "unix:")) else LiteServer(_folder(uri), lock_timeout_s)
@@ -120,6 +121,8 @@ class MilvusStore:
                 self._lite.close()
             raise
         self._embedded = self._lite is not None or uri.startswith("unix:")
+        self._sharded = {} if self._embedded else {"num_shards": shards}
+        self._replicated = {} if self._embedded or replicas == 1 else {"replica_number": replicas}
         self._writing = threading.RLock()
         self._loaded: set[str] = set()
         self._known_languages: dict[str, tuple[float, frozenset[str]]] = {}
@@ -157,8 +160,9 @@ class MilvusStore:
             params.add_index("dense", index_type="FLAT" if self._embedded else "AUTOINDEX", metric_type="IP")
             params.add_index("sparse", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
             self._client.create_collection(
-                index.name, schema=schema_of(index), properties=properties_of(index), consistency_level="Strong", timeout=_WRITE_S
-            )
+                index.name, schema=schema_of(index), properties=properties_of(index), consistency_level="Strong",
+                timeout=_WRITE_S, **self._sharded,
+            )  # fmt: skip
             # of an empty collection: waiting would be polling, half a second for each field
             self._client.create_index(index.name, params, timeout=_WRITE_S, sync=False)
             self._client.load_collection(index.name, timeout=_WRITE_S)
@@ -270,7 +274,7 @@ class MilvusStore:
     @_translated
     def _load(self, name: str) -> None:
         if name not in self._loaded:
-            self._client.load_collection(check_name(name), timeout=_WRITE_S)
+            self._client.load_collection(check_name(name), timeout=_WRITE_S, **self._replicated)
             self._loaded.add(name)
 
     def _languages(self, name: str) -> frozenset[str]:

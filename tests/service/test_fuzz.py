@@ -16,7 +16,7 @@ from schemathesis import GenerationMode
 from tests.service.conftest import ROPEWAY
 from tests.service.serving import TOKEN, Served, envelope, served
 
-FEW, MANY = 8, 200
+FEW, MANY = 8, 400
 """Requests made up for each operation, well formed ones, and as many of the others; many make more than 10,000 in all."""
 HEALTH, PHASES = list(HealthCheck), (Phase.generate,)
 
