@@ -27,7 +27,7 @@ from ckllm.contracts import (
     Verified,
 )
 from ckllm.errors import UnknownDocumentError, UpstreamError, UsageError
-from ckllm.service.nouns import CollectionSummary, Conversation, ConversationTurn, ExpertSummary, Job, JobState, Me
+from ckllm.service.nouns import CollectionSummary, Conversation, ConversationTurn, ExpertSummary, Job, JobState, Me, TrainingRun
 
 Upload = Path | tuple[str, bytes]
 """A file, or a name with bytes."""
@@ -211,6 +211,25 @@ class Client:
     def route(self, question: str) -> Route:
         return reading.route(self._post("/v1/experts/route", {"question": question}))
 
+    def router(self) -> dict[str, Any] | None:
+        """Held-out figures of the trained router, with its confusion table; None where none is trained."""
+        found: dict[str, Any] | None = self._get("/v1/router")["router"]
+        return found
+
+    def training(self) -> TrainingRun | None:
+        """The training that is under way, or the last one; for administrators."""
+        return _run(self._get("/v1/training")["run"])
+
+    def train(self, name: str, *, collection: str | None = None, rows: str | None = None, description: str = "") -> TrainingRun:
+        """Train an expert in the background, from a collection or from rows as JSON Lines; for administrators."""
+        body = {"name": name, "collection": collection, "rows": rows, "description": description}
+        started = _run(self._post("/v1/training", body)["run"])
+        assert started is not None
+        return started
+
+    def stop_training(self) -> TrainingRun | None:
+        return _run(self._send("DELETE", "/v1/training").json()["run"])
+
     # -- conversations and feedback
 
     def conversations(self) -> list[Conversation]:
@@ -315,6 +334,12 @@ def _answer(row: Mapping[str, Any]) -> Answer:
 
 def _job(row: Mapping[str, Any]) -> Job:
     return Job(**{**row, "state": JobState(row["state"]), "groups": tuple(row["groups"]), "sources": tuple(row["sources"])})
+
+
+def _run(row: Mapping[str, Any] | None) -> TrainingRun | None:
+    if row is None:
+        return None
+    return TrainingRun(**{**row, "state": JobState(row["state"]), "curve": tuple(tuple(point) for point in row["curve"])})
 
 
 def _conversation(row: Mapping[str, Any]) -> Conversation:

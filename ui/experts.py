@@ -11,7 +11,7 @@ import streamlit as st
 from ckllm.client import AskFields
 from ckllm.contracts import Answer
 from ckllm.service.nouns import ExpertSummary
-from ui import answers, components
+from ui import answers, components, router, training
 from ui.connection import guarded
 from ui.markup import escaped
 from ui.pending import Pending
@@ -39,6 +39,11 @@ def view() -> None:
             )
         for expert in experts:
             _card(expert)
+        with guarded(now):
+            router.shown(now)
+        if now.me.may_administer:
+            with guarded(now):
+                training.shown(now)
         _side_by_side(now)
 
 
@@ -72,7 +77,7 @@ def scores_table(scores: Mapping[str, Any]) -> str:
     told = ""
     if isinstance(gain, Mapping) and {"mean", "low", "high"} <= set(gain):
         told = f"F1 {gain['mean']:+.2f} against base, with 95 % certainty between {gain['low']:+.2f} and {gain['high']:+.2f}"
-    count = f"{escaped(scores.get('rows', '?'))} questions held out of training"
+    count = f"{escaped(scores.get('rows') or mine.get('answerable', '?'))} questions held out of training"
     return (
         '<div class="ck-scroll"><table class="ck-ledger ck-narrow">'
         f"<thead><tr><th>{count}</th><th>Expert</th><th>Base</th></tr></thead><tbody>{rows}</tbody></table>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from ckllm.cli.session import Session
     from ckllm.config import ServiceSettings, Settings
 
+_BOUND = str(Path(presence.__file__).with_name("bound.py"))
+"""Run by its path: it shall not wait for the package's imports."""
 _START_S = 60.0
 _END_S = 12.0
 _TICK_S = 0.2
@@ -126,9 +129,11 @@ def _front(address: str, service: ServiceSettings) -> list[str]:
 
 @contextmanager
 def _process(command: list[str], log: IO[bytes] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """A child in a session of its own, so that Ctrl-C reaches this process alone; it ends with everything that it started."""
+    """A child in a session of its own, so that Ctrl-C reaches this process alone; it ends with everything that it started, and
+    by itself where this process is killed."""
+    bound = [sys.executable, "-P", _BOUND, str(os.getpid()), *command]
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=log or subprocess.DEVNULL, stderr=log, start_new_session=True
+        bound, stdin=subprocess.DEVNULL, stdout=log or subprocess.DEVNULL, stderr=log, start_new_session=True
     )
     try:
         yield process

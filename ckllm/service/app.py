@@ -13,7 +13,18 @@ from starlette.types import ASGIApp
 
 from ckllm import __version__
 from ckllm.errors import CkllmError, UsageError
-from ckllm.service import administering, chat, documents, evaluations, ingesting, operating, reference, searching, talking
+from ckllm.service import (
+    administering,
+    chat,
+    documents,
+    evaluations,
+    ingesting,
+    operating,
+    reference,
+    searching,
+    talking,
+    training,
+)
 from ckllm.service.doors import Doors
 from ckllm.service.edge import Body, Edge
 from ckllm.service.errors import HttpError, answer, known, problem_of
@@ -28,7 +39,7 @@ _CODES = {404: "unknown_path", 405: "wrong_method", 400: "invalid_request", 413:
 def create_app(core: Core, doors: Doors, host: str = "127.0.0.1") -> ASGIApp:
     """The application with its edge. `host`: what it is bound to."""
     app = FastAPI(title="ckllm", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
-    for module in (chat, searching, documents, ingesting, talking, administering, evaluations, operating):
+    for module in (chat, searching, documents, ingesting, talking, administering, evaluations, operating, training):
         app.include_router(module.router(core))
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)

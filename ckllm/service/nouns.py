@@ -117,3 +117,25 @@ class ExpertSummary:
     languages: tuple[str, ...] = ()
     licence: str = ""
     scores: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRun:
+    """An expert that is being trained, or was."""
+
+    name: str
+    state: JobState
+    started: float
+    """Seconds since the epoch."""
+    step: int = 0
+    steps: int = 0
+    """The most there will be; 0 until it is known."""
+    curve: tuple[tuple[int, float, float | None], ...] = ()
+    """(step, training loss, validation loss where it was measured)."""
+    seconds_left: float = 0.0
+    doing: str = ""
+    """What goes on beside steps."""
+    error: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return to_json(self)

@@ -60,6 +60,20 @@ def test_it_prints_one_address_and_leaves_nothing_behind(tmp_path: Path, number:
     assert presence.find(settings) is None
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")
+def test_nothing_is_left_behind_when_it_is_killed(tmp_path: Path) -> None:
+    [port] = free_ports(1)
+    with ui(tmp_path, port) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"http://127.0.0.1:{port}\n"
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len(children) >= 2
+        process.kill()
+        process.wait(20)
+        until(lambda: not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in children), "they have ended")
+    assert not answers(port)
+
+
 def handshake(port: int, host: str) -> int:
     """The status that the page's web socket answers to a browser that believes it talks to `host`."""
     headers = {

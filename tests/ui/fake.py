@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Unpack
 
 from ckllm.client import AskFields, Client, RefusedError, UnavailableError, Upload
@@ -30,7 +31,7 @@ from ckllm.contracts import (
     Verified,
 )
 from ckllm.errors import UnknownDocumentError
-from ckllm.service.nouns import CollectionSummary, Conversation, ConversationTurn, ExpertSummary, Job, JobState, Me
+from ckllm.service.nouns import CollectionSummary, Conversation, ConversationTurn, ExpertSummary, Job, JobState, Me, TrainingRun
 
 TEXT = "The mill was built in 1802. <b>Nobody</b> lives there now. The river runs past it."
 QUOTE = "The mill was built in 1802."
@@ -88,6 +89,8 @@ class FakeClient(Client):
         ]
         self.running: list[Job] = []
         self.kept: dict[str, list[ConversationTurn]] = {}
+        self.trained: dict[str, Any] | None = None
+        self.run: TrainingRun | None = None
 
     def called(self, name: str) -> list[tuple[Any, ...]]:
         return [call[1:] for call in self.calls if call[0] == name]
@@ -183,6 +186,23 @@ class FakeClient(Client):
             ExpertSummary("base", "the base model, as it is", "m", "base"),
             ExpertSummary("qa", "answers <b>questions</b>", "m", "shipped", ("en",), "Apache-2.0", scores),
         ]
+
+    def router(self) -> dict[str, Any] | None:
+        return self.trained
+
+    def training(self) -> TrainingRun | None:
+        return self.run
+
+    def train(self, name: str, *, collection: str | None = None, rows: str | None = None, description: str = "") -> TrainingRun:
+        self.calls.append(("train", name, collection, rows, description))
+        self.run = TrainingRun(name, JobState.RUNNING, 1.0)
+        return self.run
+
+    def stop_training(self) -> TrainingRun | None:
+        self.calls.append(("stop_training",))
+        assert self.run is not None
+        self.run = replace(self.run, state=JobState.CANCELLED)
+        return self.run
 
     def conversations(self) -> list[Conversation]:
         self._there()

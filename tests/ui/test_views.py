@@ -108,6 +108,42 @@ def test_two_experts_answer_side_by_side_once() -> None:
     assert all(call[2] is None for call in client.called("stream")), "a trial is not kept as a conversation"
 
 
+def test_the_router_shows_its_figures_and_its_confusion() -> None:
+    client = FakeClient()
+    assert "No router is trained" in html(view("experts", client))
+    confusion = {"labels": ["<b>law</b>", "base"], "counts": [[9, 1], [0, 5]]}
+    client.trained = {"macro_f1": 0.9, "out_of_scope_auroc": 0.95, "held_out_rows": 15, "confusion": confusion}
+    text = html(view("experts", client))
+    assert "15 questions held out of training" in text
+    assert "<td>0.900</td>" in text
+    assert '&lt;b&gt;law&lt;/b&gt;</th><td style="--share:90%">9</td><td style="--share:10%">1</td>' in text
+    client.trained["confusion"] = {"labels": [str(n) for n in range(150)], "counts": [[0] * 150] * 150}
+    assert "ck-confusion" not in html(view("experts", client)), "150 columns are no table for a page"
+
+
+def test_a_training_is_started_followed_and_stopped() -> None:
+    client = FakeClient()
+    test = view("experts", client)
+    assert test.button(key="train").disabled
+    test.text_input(key="train-name").set_value("contracts")
+    clean(test.run())
+    clean(test.button(key="train").click().run())
+    assert client.called("train") == [("contracts", "main", None, "")]
+    assert client.run is not None
+    client.run = replace(client.run, step=30, steps=120, seconds_left=90.0, curve=((10, 2.0, 2.2), (20, 1.5, None)))
+    clean(test.run())
+    assert "step 30 of 120" in test.get("progress")[0].proto.text.replace("\\", "")
+    assert not [button for button in test.button if button.key == "train"], "one at a time"
+    clean(test.button(key="stop-training").click().run())
+    assert "<strong>Stopped</strong>" in html(test)
+    client.run = replace(client.run, state=JobState.FAILED, error="the rows <b>come</b> from 1 source(s)")
+    assert "&lt;b&gt;come&lt;/b&gt;" in html(clean(test.run()))
+
+
+def test_training_is_for_administrators() -> None:
+    assert "Train an expert" not in html(view("experts", FakeClient(READER)))
+
+
 def test_quality_shows_counts_feedback_and_evaluations() -> None:
     test = view("quality", FakeClient())
     metrics = {metric.label: metric.value for metric in test.metric}
