@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ckllm.contracts import Access, Chunk, Computed, Hit, Quote
-from ckllm.errors import StoreError
 from ckllm.records.computing import Result, computed
 from ckllm.records.parts import longest
 from ckllm.records.plan import NoPlanError, plans
@@ -19,13 +18,15 @@ from ckllm.records.question import Question, recognised
 from ckllm.records.table import Table, read, usable
 from ckllm.records.telling import told
 from ckllm.records.vocabulary import LANGUAGES
-from ckllm.records.words import words
+from ckllm.records.words import spaced, words
 from ckllm.store.catalogue_rows import Rowed, RowedText
 
 MOST_DOCUMENTS = 12
 """Documents among the passages found, the best first, whose tables are looked at."""
-RIVAL = 200_000
+RIVAL = 20_000
 """Characters of a table that cannot be counted in which the words of the question are looked for."""
+_ABOVE = 200
+"""Characters above a table in which its caption may stand."""
 MOST_TABLES = 60
 """Tables of these; with more of them it is not clear which one is meant."""
 
@@ -99,6 +100,8 @@ def _candidates(
             continue
         langs = tuple(dict.fromkeys((asked.lang, rowed.lang or "en")))
         sections = source.chunks_at(rowed, content, [one.start for one in content.row_sets])
+        if len(sections) < len(content.row_sets):
+            continue  # the version is going while it is read
         for at, (one, chunk) in enumerate(zip(content.row_sets, sections, strict=True)):
             if narrowed and not any(
                 hit.version_id == rowed.version_id and hit.start < one.end and one.start < hit.end for hit in hits
@@ -107,11 +110,24 @@ def _candidates(
             looked += 1
             if looked > MOST_TABLES:
                 raise _UnclearError
+            if not _may_fit(asked, rowed, content, at, chunk.section):
+                continue
             table = read(rowed, content, at, chunk.section, langs)
             if table is None:
                 _refuse_rival(asked, rowed, content, at, chunk.section)
             elif result := _result(asked, table):
                 yield _Candidate(result, content)
+
+
+def _may_fit(asked: Question, rowed: Rowed, content: RowedText, at: int, section: str) -> bool:
+    """Whether header and names hold any word of the question: a look that spares reading large tables in vain."""
+    one = content.row_sets[at]
+    head = content.text[one.start : one.rows[one.header]] if 0 < one.header < len(one.rows) else content.text[one.start : one.end]
+    above = content.text[max(0, one.start - _ABOVE) : one.start]
+    text = spaced(f"{section} {rowed.title} {rowed.source.rsplit('/', 1)[-1]} {above} {head[:RIVAL]}")
+    known = {stem for word in words(text, tuple(dict.fromkeys((asked.lang, rowed.lang or "en")))) for stem in word.stems}
+    function = asked.language.function
+    return any(asked.words[place].stems & known for place in asked.rest if (asked.words[place].key,) not in function)
 
 
 def _refuse_rival(asked: Question, rowed: Rowed, content: RowedText, at: int, section: str) -> None:
@@ -120,7 +136,7 @@ def _refuse_rival(asked: Question, rowed: Rowed, content: RowedText, at: int, se
     function = asked.language.function | asked.language.rows
     wanted = [word for place in asked.rest if not (word := asked.words[place]).is_number and (word.key,) not in function]
     there = words(
-        f"{section} {rowed.title} {rowed.source} {content.text[max(0, one.start - 200) : one.end][:RIVAL]}", (asked.lang,)
+        f"{section} {rowed.title} {rowed.source} {content.text[max(0, one.start - _ABOVE) : one.end][:RIVAL]}", (asked.lang,)
     )
     known = {stem for word in there for stem in word.stems}
     if wanted and all(word.stems & known for word in wanted if longest(asked.words, asked.words.index(word), _COMPARISONS) == 0):
@@ -156,7 +172,7 @@ def _one(found: Sequence[_Candidate]) -> _Candidate | None:
     return different[0] if different else None
 
 
-def _answered(asked: Question, chosen: _Candidate, hits: Sequence[Hit], source: RowSource) -> RowAnswer:
+def _answered(asked: Question, chosen: _Candidate, hits: Sequence[Hit], source: RowSource) -> RowAnswer | None:
     result, table = chosen.result, chosen.result.plan.table
     answer = told(result, asked.lang)
     header = table.header_span()
@@ -164,7 +180,7 @@ def _answered(asked: Question, chosen: _Candidate, hits: Sequence[Hit], source: 
     starts = [start for some in spans for start, _ in some]
     chunks = source.chunks_at(table.rowed, chosen.content, starts)
     if len(chunks) < len(starts):
-        raise StoreError(f"the catalogue lacks chunks of {table.rowed.source}: ingest it again")
+        return None  # the version is going while it is read
     known = {hit.chunk_id: hit for hit in hits}
     used: dict[str, Hit] = {}
     for chunk in chunks:

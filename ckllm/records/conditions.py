@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ckllm.records.parts import Measure
@@ -30,6 +30,19 @@ def one_of(table: Table, column: int, cells: frozenset[str], *, within: bool) ->
     shown = min(cells, key=lambda cell: (len(cell), cell)) if not within else ""
     text = f"{name} = {shown}" if not within else f"{name} ∋ {_common(cells)}"
     return Condition(column, cells, text, cells, within)
+
+
+def same_value(table: Table, column: int, cells: frozenset[str]) -> frozenset[str]:
+    """Cells of a column of numbers or dates that say the same in other writing: 20 and 20.00."""
+    values: Mapping[str, object] | None = None
+    if (numbers := table.numbers(column)) is not None:
+        values = numbers.by_cell
+    elif (dates := table.dates(column)) is not None:
+        values = dates
+    if values is None:
+        return cells
+    wanted = {values[cell] for cell in cells}
+    return frozenset(cell for cell, value in values.items() if value is not None and value in wanted)
 
 
 def united(conditions: Sequence[Condition]) -> Condition:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from ckllm.records.conditions import Condition, compared, one_of, united
+from ckllm.records.conditions import Condition, compared, one_of, same_value, united
 from ckllm.records.parts import Item, Kind, Reader
 from ckllm.records.question import Question
 from ckllm.records.table import Table
@@ -186,7 +186,8 @@ class _Planner:
         within = item.within or column in self._table.lists
         if not within and self._reader.elsewhere(column, item):
             raise NoPlanError("other cells of the column hold the value too")
-        self._conditions.append((at, one_of(self._table, column, item.cells[column], within=within)))
+        cells = item.cells[column] if within else same_value(self._table, column, item.cells[column])
+        self._conditions.append((at, one_of(self._table, column, cells, within=within)))
 
     def _bind_measure(self, at: int, item: Item) -> None:
         measure = item.measure
@@ -264,6 +265,7 @@ class _Planner:
                 raise NoPlanError("the column that was asked for does not tell rows apart")
         else:
             self._check_thing(rest, unique=True)
+        self._check_all(free, rest)
         if any(condition.cells is not None and self._is_name(condition.column) for _, condition in self._conditions):
             raise NoPlanError("one row is named, and something of it is asked for")
         return self._plan()
@@ -276,6 +278,7 @@ class _Planner:
         leading = self._leading(free)
         if len(leading) < len(free) or (self._question.which and len(leading) > 1):
             raise NoPlanError("a column without a condition")
+        self._check_all(leading, rest)
         if not leading:
             return self._plan(label=self._check_thing(rest, unique=False))
         columns = [self._only(at) for at in leading]
@@ -300,6 +303,7 @@ class _Planner:
         if len(numeric) != 1 or len(others) > 1:
             raise NoPlanError("the highest what?")
         label = self._only(others[0]) if others else self._check_thing(rest, unique=False)
+        self._check_all(others, rest)
         return self._plan(label=label, target=self._only(numeric[0]), extreme=self._question.extreme)
 
     def _aggregate(self, free: list[int], rest: list[Item]) -> Plan:
@@ -309,6 +313,7 @@ class _Planner:
             raise NoPlanError("the sum of what?")
         if others and not self._names_rows(self._items[others[0]]):
             raise NoPlanError("a column without a condition")
+        self._check_all(others, rest)
         return self._plan(target=self._only(numeric[0]))
 
     def _plan(
@@ -375,6 +380,17 @@ class _Planner:
             return self._key_column(False)
         mine = any(item.kind is not Kind.NAME or self._is_local(item) for item in self._items)
         raise NoPlanError("what is counted?", fits=mine)
+
+    def _check_all(self, named: Sequence[int], rest: Sequence[Item]) -> None:
+        """That the table does not hold only some of what was asked for. Who asks for rows of a table asks for these."""
+        if any(item.kind is Kind.ROWS for item in rest):
+            return
+        words = self._question.words
+        said = frozenset(stem for word in words for stem in word.stems)
+        for item in [*(self._items[at] for at in named), *(item for item in rest if item.kind is Kind.HEAD)]:
+            thing = frozenset(stem for word in words[item.start : item.end] for stem in word.stems)
+            if not self._table.covers(thing, said):
+                raise NoPlanError("the table holds only some of them")
 
     def _key_column(self, unique: bool) -> int | None:
         """A column that is headed Name, ID or the like."""

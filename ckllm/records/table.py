@@ -18,7 +18,7 @@ import regex
 from ckllm.contracts import RowSet
 from ckllm.records import values
 from ckllm.records.values import Day, Numbers, is_missing
-from ckllm.records.vocabulary import GENERIC_NAMES, GROUPED, SUMS, TITLE_BREAKS, TOTALS
+from ckllm.records.vocabulary import GENERIC_NAMES, GROUPED, JOINING, SUMS, TITLE_BREAKS, TOTALS
 from ckllm.records.words import Word, folded, spaced, words
 from ckllm.store.catalogue_rows import Rowed, RowedText
 
@@ -47,6 +47,8 @@ EXACT = frozenset(
 """Formats that say what a row is. In a PDF rows are told by their looks, and tables end with the page."""
 _UNIT = regex.compile(r"[(\[]\s*([^()\[\]]{1,12})\s*[)\]]\s*$|\b(?:in|en)\s+([€$£¥₹%]|\p{L}{1,3})$")
 _TOTAL_STARTS = frozenset(word[:3] for word in TOTALS)
+CUT_OFF = "cut off"
+"""In the warnings of documents of which not all rows were taken over."""
 _PLAIN_BAR = regex.compile(r"(?<!\\)\|")
 _RULE = regex.compile(r"\s*\|?[\s:|-]+\|?\s*")
 _FIELD = regex.compile(r"( *)([^\n]*?\S):(?: (.*))?")
@@ -150,6 +152,24 @@ class Table:
                 found.append(head)
         return found
 
+    def covers(self, thing: frozenset[str], said: frozenset[str]) -> bool:
+        """Whether the rows are all of that thing, as far as the table's names tell: "employees in Berlin" are some of them, and
+        the question has to say so. Both are stems; numbers, such as the year of a file, may be left out.
+        """
+        narrowed = False
+        for name in self.names:
+            named = [
+                word
+                for word in words(spaced(name), self.langs)
+                if not word.is_number and word.key not in GENERIC_NAMES | TITLE_BREAKS
+            ]
+            if not any(word.stems & thing for word in named):
+                continue
+            if all(word.stems & said for word in named):
+                return True
+            narrowed = True
+        return not narrowed
+
     def span(self, row: int) -> tuple[int, int]:
         """The exact span of a row in the document's text."""
         start = self.starts[row]
@@ -165,7 +185,7 @@ class Table:
 
 
 def usable(rowed: Rowed) -> bool:
-    return rowed.media_type in EXACT
+    return rowed.media_type in EXACT and not any(CUT_OFF in warning for warning in rowed.warnings)
 
 
 def read(rowed: Rowed, content: RowedText, at: int, section: str, langs: tuple[str, ...]) -> Table | None:
@@ -341,12 +361,17 @@ def _called(rowed: Rowed, content: RowedText, at: int, section: str) -> tuple[tu
     caption = line if is_caption else ""
     path = section.split(" › ") if section else []
     stem = PurePosixPath(rowed.source.rsplit("/", 1)[-1]).stem
-    own = [caption, *path[-1:]]
-    above = [*path[:-1], rowed.title, stem]
+    own = [name for name in (caption, *path[-1:]) if not _joins(name)]
+    above = [name for name in (*path[:-1], rowed.title, stem) if not _joins(name)]
     if len(content.row_sets) == 1:
         own += above
         above = []
     return tuple(dict.fromkeys(filter(None, own))), tuple(dict.fromkeys(filter(None, above)))
+
+
+def _joins(name: str) -> bool:
+    """ "Orders and returns", "Berlin/Munich": a row may be either, so the name explains no word of a question."""
+    return any(word.key in JOINING for word in words(spaced(name))) or any(sign in name for sign in "&/,+")
 
 
 def _head(named: Sequence[Word], head_first: bool) -> Word | None:

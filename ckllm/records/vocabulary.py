@@ -264,6 +264,8 @@ TITLE_BREAKS = _words(
 """Words behind which a title says more about what it lists."""
 GROUPED = _words("by per each nach pro je por par cada chaque")
 """Words of a title that say that its rows are sums of something."""
+JOINING = _words("and or und oder y o e et ou और या vs versus plus")
+"""Words that join two things in one title."""
 TOTALS = _words(
     "total totals sum sub subtotal overall all average mean grand gesamt gesamtsumme summe insgesamt zwischensumme "
     "durchschnitt suma totales promedio somme totaux moyenne ensemble कुल योग औसत"

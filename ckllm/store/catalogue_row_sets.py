@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -20,14 +21,20 @@ class RowSetReader(Database):
     def rowed(self, version_ids: Sequence[str], access: Access) -> list[Rowed]:
         """Those of the versions that are live, visible to `access`, and have row sets; in the order given."""
         table = version_table.c
-        columns = (table.id, table.document_id, table.source, table.title, table.lang, table.media_type, document_table.c.groups)
-        query = select(*columns).join(document_table, document_table.c.id == table.document_id)
+        columns = (table.id, table.document_id, table.source, table.title, table.lang, table.media_type)
+        query = select(*columns, table.warnings, document_table.c.groups).join(
+            document_table, document_table.c.id == table.document_id
+        )
         query = query.where(table.id.in_(list(version_ids)), table.state == VersionState.LIVE)
         with self._reading() as connection:
             rows = connection.execute(query).all()
             counts = row_set_table.c.version_id
             having = set(connection.execute(select(counts).where(counts.in_([row.id for row in rows])).distinct()).scalars())
-        found = {row.id: Rowed(*row[:6]) for row in rows if row.id in having and visible(unpack_names(row.groups), access)}
+        found = {
+            row.id: Rowed(*row[:6], tuple(json.loads(row.warnings)))
+            for row in rows
+            if row.id in having and visible(unpack_names(row.groups), access)
+        }
         return [found[one] for one in dict.fromkeys(version_ids) if one in found]
 
     def rowed_text(self, version_id: str) -> RowedText | None:

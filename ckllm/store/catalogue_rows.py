@@ -56,6 +56,7 @@ class Rowed:
     title: str
     lang: str
     media_type: str
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,30 @@ def test_copies_of_one_table_count_once(tmp_path: Path) -> None:
     assert answer.short_answer == "2"
 
 
+@pytest.mark.parametrize("title", ["Tools and machines", "Tools in the cellar", "Broken tools"])
+def test_a_table_of_some_of_them_is_not_all(tmp_path: Path, title: str) -> None:
+    rows = [["Name", "Shelf"], ["Saw", "A"], ["Drill", "B"], ["Axe", "A"]]
+    assert ask(tmp_path, "How many tools are there?", list_html=html(rows, title)).computed is None
+    assert ask(tmp_path, "How many tools have the shelf A?", list_html=html(rows, title)).computed is None
+
+
+def test_a_table_of_some_of_them_that_the_question_names(tmp_path: Path) -> None:
+    rows = [["Name", "Shelf"], ["Saw", "A"], ["Drill", "B"], ["Axe", "A"]]
+    assert ask(tmp_path, "How many broken tools have the shelf A?", list_html=html(rows, "Broken tools")).short_answer == "2"
+
+
+def test_equal_numbers_and_dates_in_other_writing(tmp_path: Path) -> None:
+    rows = [
+        ["Tool", "Price", "Bought"],
+        ["Saw", "20", "2021-03-04"],
+        ["Drill", "20.00", "4 March 2021"],
+        ["Axe", "7.50", "2020-01-02"],
+    ]
+    with asked_about(tmp_path, {"tools.csv": csv(rows)}) as kb:
+        assert kb.ask("How many tools have the price 20?").short_answer == "2"
+        assert kb.ask("How many tools were bought on 2021-03-04?").short_answer == "2"
+
+
 def test_rows_of_a_sum_are_not_what_they_sum_up(tmp_path: Path) -> None:
     rows = [["Region", "Month", "Units"], ["North", "May", 4], ["North", "June", 6], ["South", "May", 5]]
     with asked_about(tmp_path, {"sales.csv": csv(rows)}) as kb:
