@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +34,6 @@ RERANK_DEPTH = 6
 """Candidates whose sentences are scored one by one."""
 LOCK_STEP_S = 1.0
 """How often to look whether the process that has the embedded store open is a service that shares it."""
-SUPPORT_THRESHOLD = 0.7
-"""The least support of a sentence that is shown (how it was chosen: docs/decisions.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +117,14 @@ def build(settings: Settings, collection: str, *, create: bool, replacements: Re
         condition=_condition,
         access=replacements.access or (lambda user: _access(settings, user)),
     )
+
+
+def with_caution(kb: KnowledgeBase, caution: str) -> KnowledgeBase:
+    """The same knowledge base at another level of `answer.caution`. It shares its parts with `kb`, which closes them."""
+    settings = kb.settings.model_copy(update={"answer": kb.settings.answer.model_copy(update={"caution": caution})})
+    embedder = kb._parts.embedder
+    answering = Lazy(lambda: _answering(settings, _scorer(embedder()), embedder()))
+    return KnowledgeBase(kb.collection, settings, replace(kb._parts, answering=answering))
 
 
 def share(settings: Settings, replacements: Replacements) -> Common:
@@ -234,10 +240,10 @@ def _reranker(scorer: SentenceScorer) -> Reranker:
 def _answering(settings: Settings, scorer: SentenceScorer, embedder: Embedder) -> Answering:
     from ckllm.answering import Answering, Budget
     from ckllm.citations.refusal import RefusalPolicy
-    from ckllm.citations.verification import RuleVerifier
+    from ckllm.citations.verification import TrainedVerifier
 
     budget = Budget(settings.retrieval.evidence_tokens, settings.answer.max_tokens, settings.retrieval.evidence_sentences)
-    return Answering(scorer, RefusalPolicy(embedder, settings.answer.caution), RuleVerifier(SUPPORT_THRESHOLD), budget)
+    return Answering(scorer, RefusalPolicy(embedder, settings.answer.caution), TrainedVerifier(), budget)
 
 
 def open_router(settings: Settings, embedder: Callable[[], Embedder] | None = None) -> Router:

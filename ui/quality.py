@@ -116,7 +116,13 @@ def _risk(reports: Sequence[Mapping[str, Any]]) -> None:
     }
     if not with_curve:
         return
+    marked = {
+        f"{one['about'].get('created', '')} {one['about'].get('dataset', '')}": one.get("operating_points", {}) for one in reports
+    }
     chosen = st.selectbox("Wrong answers by how many are answered, surest first", list(with_curve), key="risk")
     if chosen:
         curve = [{"Answered": point[0], "Wrong": point[1]} for point in with_curve[chosen]]
         st.line_chart(curve, x="Answered", y="Wrong", height=260, color=_LINE)
+        if points := marked[chosen]:
+            told = (f"{name}: {x:.0%} answered, {y:.0%} of them wrong" for name, (x, y) in points.items())
+            st.caption(" · ".join(told))

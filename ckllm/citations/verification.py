@@ -14,6 +14,7 @@ from typing import Protocol
 
 import regex
 
+from ckllm.citations.support import SupportModel, shipped
 from ckllm.citations.terms import content_keys, terms
 from ckllm.contracts import Quote
 
@@ -86,6 +87,27 @@ class RuleVerifier:
         if broken:
             return Verdict(False, round(min(score, self._threshold) / 2, 4), broken)
         return Verdict(score >= self._threshold, round(score, 4))
+
+
+class TrainedVerifier:
+    """Hard rules as vetoes, then the probability of a trained model (:mod:`ckllm.citations.support`)."""
+
+    def __init__(self, model: SupportModel | None = None) -> None:
+        self._model = model or shipped()
+
+    def verify(self, sentences: Sequence[str], quotes: Sequence[Sequence[Quote]]) -> list[Verdict]:
+        return [self._one(sentence, [quote.text for quote in cited]) for sentence, cited in zip(sentences, quotes, strict=True)]
+
+    def _one(self, sentence: str, cited: Sequence[str]) -> Verdict:
+        if not cited:
+            return Verdict(False, 0.0, "nothing in the evidence resembles it")
+        if any(_squeezed(sentence) == _squeezed(text) for text in cited):
+            return Verdict(True, 1.0)
+        evidence = "\n".join(cited)
+        probability = self._model.probability(sentence, evidence)
+        if broken := broken_rule(sentence, evidence):
+            return Verdict(False, round(min(probability, self._model.threshold) / 2, 4), broken)
+        return Verdict(probability >= self._model.threshold, round(probability, 4))
 
 
 def overlap(sentence: str, evidence: str) -> float:

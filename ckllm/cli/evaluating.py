@@ -63,6 +63,7 @@ def run(
     seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
     expert: Annotated[str, typer.Option(help="auto, base, or names of experts.")] = "auto",
     search_only: Annotated[bool, typer.Option("--search-only", help="Only search, without answers.")] = False,
+    levels: Annotated[bool, typer.Option("--levels", help="Ask at every level of caution, for the risk curve.")] = False,
     articles: Annotated[bool, typer.Option("--articles", help="Rows of one title are one document.")] = False,
     work: Annotated[Path | None, typer.Option(help="Keep the ingested corpus here for the next run.", metavar="DIR")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write report.json and report.html here.")] = None,
@@ -86,7 +87,7 @@ def run(
     asking = Asking({"expert": expert}, search_only)
     where = _place(settings, questions)
     with _opened(settings, questions, collection, articles, work) as (kb, evidence):
-        report = _run(kb, questions, evidence, asking, where)
+        report = _run(kb, questions, evidence, asking, where, levels and not search_only)
     changed = compare.changes(before, report) if before is not None else []
     complaints = compare.below(report, bars)
     complaints += [f"{one.metric} fell from {one.before:.4f} to {one.after:.4f}" for one in changed if one.verdict == "worse"]
@@ -164,9 +165,10 @@ def _opened(
         yield kb, EvidenceMap(kb, places)
 
 
-def _run(kb: KnowledgeBase, dataset: Dataset, evidence: EvidenceMap, asking: Any, where: Path) -> Report:
+def _run(kb: KnowledgeBase, dataset: Dataset, evidence: EvidenceMap, asking: Any, where: Path, levels: bool) -> Report:
     """All questions, each row written to a file as it is made; what was asked is saved even if the run is interrupted."""
-    from ckllm.evaluation.run import evaluate, summarise
+    from ckllm.assembly import with_caution
+    from ckllm.evaluation.run import LEVELS, evaluate, summarise
 
     where.parent.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
@@ -186,7 +188,15 @@ def _run(kb: KnowledgeBase, dataset: Dataset, evidence: EvidenceMap, asking: Any
             if not rows:
                 raise
     log.unlink()
-    return summarise(rows, _about(kb.settings, dataset, len(rows)))
+    others: dict[str, list[Row]] = {}
+    for level in LEVELS if levels else ():
+        if level != kb.settings.answer.caution:
+            typer.echo(f"asking again at the level {level}", err=True)
+            try:
+                others[level] = evaluate(with_caution(kb, level), dataset, evidence, asking, lambda _row: None)
+            except KeyboardInterrupt:  # what is there is saved
+                break
+    return summarise(rows, _about(kb.settings, dataset, len(rows)), others)
 
 
 def _about(settings: Settings, dataset: Dataset, asked: int) -> dict[str, Any]:

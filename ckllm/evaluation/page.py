@@ -29,6 +29,7 @@ def page(report: Report, changes: Sequence[Change] = (), complaints: Sequence[st
         changes=changes,
         complaints=complaints,
         path=_path(report.curve),
+        points=[(name, f"{_across(x):.1f}", f"{_down(y):.1f}", x, y) for name, (x, y) in report.points.items()],
         rows=rows[:SHOWN],
         hidden=max(0, len(rows) - SHOWN),
     )
@@ -42,5 +43,13 @@ def _badness(row: Row) -> float:
 
 def _path(curve: Sequence[tuple[float, float]]) -> str:
     """The curve as an SVG path, "" for less than two points."""
-    places = [f"{_LEFT + _WIDTH * x:.1f} {_TOP + _HEIGHT * (1 - y):.1f}" for x, y in curve]
+    places = [f"{_across(x):.1f} {_down(y):.1f}" for x, y in curve]
     return "M" + "L".join(places) if len(places) > 1 else ""
+
+
+def _across(coverage: float) -> float:
+    return _LEFT + _WIDTH * coverage
+
+
+def _down(risk: float) -> float:
+    return _TOP + _HEIGHT * (1 - risk)

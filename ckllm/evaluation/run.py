@@ -18,6 +18,8 @@ from ckllm.knowledge_base import KnowledgeBase
 
 FORMAT = 1
 STAGES = ("rewrite_s", "retrieve_s", "rerank_s", "route_s", "first_token_s", "generate_s", "verify_s", "total_s")
+LEVELS = ("strict", "balanced", "open")
+"""Of `answer.caution`."""
 LOWER_IS_BETTER = ("risk_coverage_area", "latency_", "failed")
 """Beginnings of the names of figures that should be small."""
 
@@ -60,12 +62,15 @@ class Report:
     curve: Sequence[tuple[float, float]]
     """Risk–coverage: (coverage, risk) of the answers, surest first."""
     rows: Sequence[Row]
+    points: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Level of `answer.caution` → (coverage, risk) of all answers that were given at it."""
 
     def as_json(self, *, rows: bool = True) -> dict[str, Any]:
         saved = {
             "format": FORMAT, "about": dict(self.about), "metrics": dict(self.metrics), "counts": dict(self.counts),
             "by_language": {lang: dict(values) for lang, values in self.by_language.items()},
             "risk_coverage": [list(point) for point in self.curve],
+            "operating_points": {name: list(point) for name, point in self.points.items()},
         }  # fmt: skip
         return saved | {"rows": [row.as_json() for row in self.rows]} if rows else saved
 
@@ -118,8 +123,16 @@ def _row(kb: KnowledgeBase, question: EvalQuestion, evidence: EvidenceMap, askin
     )  # fmt: skip
 
 
-def summarise(rows: Sequence[Row], about: Mapping[str, Any]) -> Report:
-    """Means over the rows that a figure applies to, in all and by language."""
+def operating_point(rows: Sequence[Row]) -> tuple[float, float] | None:
+    """(share of the questions that were answered, share of these answers that are wrong); None where nothing can be judged."""
+    risks = [row.risk for row in rows if row.risk is not None]
+    if not risks:
+        return None
+    return round(sum(row.refused is False for row in rows) / len(rows), 4), round(sum(risks) / len(risks), 4)
+
+
+def summarise(rows: Sequence[Row], about: Mapping[str, Any], others: Mapping[str, Sequence[Row]] | None = None) -> Report:
+    """Means over the rows that a figure applies to, in all and by language; `others` are the rows of other levels of caution."""
     if not rows:
         raise DataError("no question was asked: there is nothing to report")
     found, counts = _figures(rows)
@@ -138,7 +151,13 @@ def summarise(rows: Sequence[Row], about: Mapping[str, Any]) -> Report:
         },
         curve=[(round(x * answered, 4), round(y, 4)) for x, y in curve.points] if curve is not None else [],
         rows=rows,
+        points=_points({str(about.get("caution", "")): rows, **(others or {})}),
     )
+
+
+def _points(levels: Mapping[str, Sequence[Row]]) -> dict[str, tuple[float, float]]:
+    found = {name: operating_point(levels[name]) for name in LEVELS if name in levels}
+    return {name: point for name, point in found.items() if point is not None}
 
 
 def _figures(rows: Sequence[Row]) -> tuple[dict[str, float], dict[str, int]]:
@@ -190,7 +209,8 @@ def load(file: Path) -> Report:
             raise DataError(f"{file} is a run of format {value['format']!r}, this version reads {FORMAT}: run it again")
         rows = [Row(**(row | {"expected": tuple(row["expected"])})) for row in value["rows"]]
         curve = [(float(x), float(y)) for x, y in value["risk_coverage"]]
-        return Report(value["about"], value["metrics"], value["counts"], value["by_language"], curve, rows)
+        points = {str(name): (float(x), float(y)) for name, (x, y) in value.get("operating_points", {}).items()}
+        return Report(value["about"], value["metrics"], value["counts"], value["by_language"], curve, rows, points)
     except OSError as error:
         raise DataError(f"cannot read the saved run {file}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

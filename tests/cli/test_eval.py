@@ -188,6 +188,18 @@ def test_an_interrupted_run_is_saved(run: Run, folder: Path, monkeypatch: pytest
     assert done.json["about"]["questions"] == 2
 
 
+def test_the_levels_of_caution_are_marked_on_the_curve(run: Run, folder: Path, tmp_path: Path) -> None:
+    done = run("eval", folder, "--levels", "--out", tmp_path / "out", "--json")
+    assert done.code == 0, done.err
+    points = done.json["operating_points"]
+    assert list(points) == ["strict", "balanced", "open"]
+    assert points["strict"][0] <= points["balanced"][0] <= points["open"][0]
+    html = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert html.count("<circle") == 3
+    one = run("eval", folder, "--json")
+    assert one.json["operating_points"] == {"balanced": points["balanced"]}
+
+
 def test_the_page_is_whole_and_escaped(run: Run, tmp_path: Path, notes: Path) -> None:
     run("ingest", notes)
     hostile = "<script>alert(1)</script> the ferry crosses every twenty minutes?"
