@@ -7,7 +7,7 @@ import regex
 BETWEEN = " · "
 _BAR = regex.compile(r"(?<!\\)\|")
 _RULE = regex.compile(r"\s*\|?(?:\s*:?-{2,}:?\s*\|)+(?:\s*:?-{2,}:?\s*)?\s*")
-_COMMAND = regex.compile(r"[$`;<>=\\{}]|(?<!\S)--?\w|\|\|")
+_COMMAND = regex.compile(r"[`\\{}]|(?<!\S)--?[a-z]|\|\|")
 
 
 def readable(text: str) -> str:
