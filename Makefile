@@ -51,8 +51,12 @@ lint: $(VENV)/.installed-dev ## linters, types, and the direction of imports
 
 check: lint test ## lint and test
 
-bench: $(VENV)/.installed-dev ## how fast the sample documents are ingested, and where the time goes
+bench: $(VENV)/.installed-dev ## measure what needs nothing but ckllm, about ten minutes
+	$(BIN)/python -m benchmarks.cold_start
 	$(BIN)/python -m benchmarks.ingestion examples/documents
+	$(BIN)/python -m benchmarks.store 1000 10000 100000
+	$(BIN)/python -m benchmarks.limits
+	$(BIN)/python -m benchmarks.llm
 
 docs: $(VENV)/.installed ## refresh the table of settings in the user guide
 	$(BIN)/python docs/settings_table.py
