@@ -115,6 +115,7 @@ def _rows(settings: Settings, plan: Plan) -> tuple[list[Row], str]:
         passages = [
             Passage(chunk.text, version.title, version.source, chunk.section)
             for version in kb.catalogue.versions(plan.collection, "LIVE")
+            if not (plan.open_only and version.groups)
             for chunk in kb.catalogue.chunks(version.version_id)
         ]
     return rows_of_passages(passages, plan.options.seed)

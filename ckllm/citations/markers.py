@@ -19,7 +19,15 @@ _BRACKETED = regex.compile(
 _MODEL_MADE = regex.compile(rf"\s*\(\s*{_NAMED}\s*#?\s*{_NUMBERS}\s*\)|\s+\(\d{{1,2}}\)(?=\s*(?:[.!?।。]|$))", regex.IGNORECASE)
 _IMAGE = regex.compile(r"!\[([^\[\]]*)\]\((?:[^()]|\([^()]*\))*\)")
 _LINK = regex.compile(r"\[([^\[\]]+)\]\((?:[^()]|\([^()]*\))*\)")
-_TAG = regex.compile(r"</?[A-Za-z!][^<>]*>")
+_NAMES = (
+    r"a|abbr|area|article|aside|audio|b|base|blockquote|body|br|button|canvas|code|details|dialog|div|dl|dt|dd"
+    r"|embed|em|fieldset|figure|font|footer|form|frame|frameset|h[1-6]|head|header|hr|html|i|iframe|img|input"
+    r"|ins|label|li|link|main|map|marquee|math|meta|nav|noscript|object|ol|option|p|param|picture|pre|q|s|script"
+    r"|section|select|small|source|span|strike|strong|style|sub|summary|sup|svg|table|tbody|td|template|textarea"
+    r"|tfoot|th|thead|title|tr|track|u|ul|video"
+)
+_TAG = regex.compile(rf"</?(?:{_NAMES})(?:[\s/][^<>\n]{{0,400}})?>|<!(?:--|[A-Za-z])[^<>\n]{{0,400}}>", regex.IGNORECASE)
+"""Tags of HTML; "values <LOD and >5" is none."""
 _DEFINITION = regex.compile(r"^[ \t]*\[([^\[\]]+)\]:", regex.MULTILINE)
 _OPENED = regex.compile(r"<(?=[A-Za-z/!?])")
 _CODE = regex.compile(r"(?<![\\`])(`+)(?!`)(?:(?!\1(?!`)).)*?[^`]\1(?!`)", regex.DOTALL)
@@ -67,7 +75,11 @@ def _inactive(text: str) -> str:
     for match in _CODE.finditer(text):
         parts += [_outside(text[at : match.start()]), match.group()]
         at = match.end()
-    return "".join([*parts, _outside(text[at:])])
+    whole = ""
+    for part in (*parts, _outside(text[at:])):
+        # side by side, the backquotes of two pieces of code would be one longer run, and neither would be code
+        whole += " " + part if whole.endswith("`") and part.startswith("`") else part
+    return whole
 
 
 def _outside(text: str) -> str:

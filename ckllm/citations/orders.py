@@ -54,9 +54,11 @@ _STRONG = tuple(
         r"(?:지시|명령|지침|프롬프트)[^.!?\n]{0,10}(?:무시|잊)",
         r"(?:निर्देश|आदेश|नियम)\S*[^।!?\n]{0,24}(?:अनदेखा|नज़रअंदाज|नजरअंदाज|उपेक्षा|भूल)",
         r"(?:تجاهل|انس)\S*[^.!؟\n]{0,24}(?:تعليمات|التعليمات|أوامر|الأوامر|القواعد|قواعد)",
-        r"\b(?:new|updated|real|secret|hidden|further|special|additional)\s+(?:system\s+)?(?:instructions?|prompt|orders)\b\s*(?::|for\s+(?:the\s+)?(?:ai|assistant|model|bot))",
-        rf"\b(?:instructions?|notes?|message|orders?|attention|memo)\s+(?:to|for)\s+(?:the\s+|any\s+|all\s+)?(?:{_MACHINE}|assistants?|models?)\b",
-        r"\bsystem\s+(?:prompt|override|message|instruction)s?\b\s*(?::|says|is\b|has\b|must|you)",
+        r"\b(?:new|updated|real|secret|hidden)\s+(?:system\s+)?(?:instructions?|prompt|orders)\b\s*(?::|for\s+(?:the\s+)?(?:ai|assistant|model|bot)\b)",
+        r"\b(?:further|special|additional)\s+(?:system\s+)?(?:instructions?|prompt|orders)\b\s*for\s+(?:the\s+)?(?:ai|assistant|model|bot)\b",
+        rf"\b(?:instructions?|notes?|message|orders?|attention|memo)\s+(?:to|for)\s+(?:the\s+|any\s+|all\s+)?(?:{_MACHINE}|assistants?|model)\b(?!\s+[A-Z0-9])",
+        r"\bsystem\s+(?:prompt|override|instruction)s?\b\s*(?::|says|is\b|has\b|must|you)",
+        r"\bsystem\s+messages?\b\s*(?:says|:[^.!?\n]{0,40}\b(?:ignore|answer|reply|respond|you)\b)",
         r"\b(?:reveal|print|repeat|show|output|leak)\b[^.!?\n]{0,30}\b(?:system\s+prompt|your\s+(?:instructions|prompt))",
         r"\byou\s+are\s+(?:now|no\s+longer)\b[^.!?\n]{0,60}\b(?:assistant|ai|model|bot|dan|mode|bound|restricted|pirate)\b",
         r"\bfrom\s+now\s+on,?\s+(?:(?:you\s+)?(?:must|shall|should|will|always)?\s*)"
@@ -67,7 +69,7 @@ _STRONG = tuple(
         r"[^.!?\n]{0,80}\b(?:say|write|always|must|include|add|append|mention|cite|claim|state|use)\b",
         r"\b(?:begin|end|start|finish|close|prefix)\s+(?:each|every|all|your|the|any)\s+(?:\w+\s+)?(?:answer|reply|response|output|message)s?\b",
         r"\b(?:answer|reply|respond)\s+(?:to\s+)?(?:(?:every|all|any|each)\s+)?(?:question|query|querie|request)s?\s+(?:only\s+)?with\b",
-        r"\b(?:answer|reply|respond)\s+(?:only|exactly|exclusively|simply|just)\s+(?:with|by)\b",
+        r"\b(?:answer|reply|respond)\s+(?:only|exactly|exclusively|simply|just)\s+(?:with\b(?!\s+(?:the\s+)?enclosed)|by\s+(?:saying|writing|repeating|quoting))",
         r"\b(?:render|embed|display|insert|include|append|add|put|show)\b[^.!?\n]{0,50}\b(?:markdown|image|link|picture|html|url)s?\b"
         r"[^.!?\n]{0,40}\b(?:answer|reply|response|output)s?\b",
         r"\b(?:cite|mark|quote)\s+(?:it|this|that|them|yourself)?\s*(?:only\s+)?as\s+(?:source\s+)?\[?\d",

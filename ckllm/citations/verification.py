@@ -52,6 +52,12 @@ _UNITS = _set(
     "inr rupee dollar euro lakh crore am pm ad bc bce ce"
 )
 
+_CLAUSES = regex.compile(
+    r"[;；]|,?\s+(?:while|whereas|but|während|aber|mientras|pero|tandis\s+que|mais)\s+"
+    r"|,\s+(?:and|und|y|et)\s+|\s+and\s+(?=(?:the|an?)\s|\p{Lu})"
+)
+"""Where one statement ends and another begins within a sentence."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -135,7 +141,22 @@ def broken_rule(sentence: str, evidence: str) -> str:
         return "negation differs from the quote"
     if missing := (said & _QUANTIFIERS) - there:
         return f"{sorted(missing)[0]!r} is not in the quote"
+    if _crosses(sentence, evidence):
+        return "it joins parts of two statements of the quote"
     return ""
+
+
+def _crosses(sentence: str, evidence: str) -> bool:
+    """Whether it takes some words of one statement and some of another, and leaves some of both: "adults take one tablet", from
+    "adults take two tablets; children take one tablet". What each statement has of its own tells.
+    """
+    said = frozenset(content_keys(sentence))
+    clauses = [frozenset(content_keys(part)) for part in _CLAUSES.split(evidence) if part]
+    torn = 0
+    for at, clause in enumerate(clauses):
+        own = clause - frozenset().union(*clauses[:at], *clauses[at + 1 :])
+        torn += bool(own & said) and bool(own - said)
+    return torn > 1
 
 
 def numbers(text: str) -> frozenset[str]:

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import regex
+
 from ckllm.records.parts import Measure
 from ckllm.records.table import Table
 from ckllm.records.values import Day
 from ckllm.records.vocabulary import Comparison
+
+_MAGNITUDE = regex.compile(
+    r"\S\s*\b(?:k|m)\b|[€$£]m\b|\b(?:k|mn|mio|mrd|tsd|millions?|millionen|millones|thousands?|tausend|miles|milliers|bn|billions?)\b|000",
+    regex.IGNORECASE,
+)
+"""Of a column's unit that its numbers are to be multiplied with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +76,11 @@ def compared(table: Table, column: int, measure: Measure, *, days: bool = False)
         return None
     if measure.unit and measure.unit not in (numbers.unit, table.unit(column)):
         return None
-    if measure.low is None:
+    if measure.low is None or (not measure.unit and _MAGNITUDE.search(table.columns[column].unit)):
         return None
     low, high = measure.low, measure.high
+    if high is not None and high < low:
+        return None
     kept = frozenset(
         cell for cell, value in numbers.by_cell.items() if value is not None and _holds(measure.sign, value, low, high)
     )
@@ -98,6 +108,8 @@ def _dated(table: Table, column: int, measure: Measure, dates: dict[str, Day | N
     assert first is not None
     if not first[0] and measure.sign != "=":
         return None  # before March, of which year?
+    if last is not None and (not last[0] or last < first):
+        return None
     kept = set()
     for cell, day in dates.items():
         if day is None:

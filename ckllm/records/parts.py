@@ -16,6 +16,7 @@ from ckllm.records.words import Phrase, Word, folded, matches, words
 
 LONGEST_VALUE = 8
 """Words of a cell that a question may name."""
+_ENDINGS = frozenset({"", "s", "es", "e", "n", "en", "er", "ern", "em"})
 _PARTS = regex.compile(r"[;,]")
 
 
@@ -141,7 +142,7 @@ class Reader:
             by_column: dict[int, dict[str, int]] = {}
             holding: dict[tuple[int, str], set[str]] = {}
             for column, cell, part, named in self._values.get(asked[0].key[:2], ()):
-                if quality := matches(asked, named):
+                if (quality := matches(asked, named)) and (quality == 2 or _inflected(asked, named)):
                     by_column.setdefault(column, {})[part] = quality
                     holding.setdefault((column, part), set()).add(cell)
             cells = {
@@ -274,6 +275,18 @@ def _index(table: Table, asked: Sequence[Word]) -> dict[str, list[_Entry]]:
     return found
 
 
+def _inflected(asked: Sequence[Word], named: Sequence[Word]) -> bool:
+    """Whether words differ by an ending of number or case at most: operators are not in Operations, though they share a stem."""
+    return all(_ending(one.key, other.key) for one, other in zip(asked, named, strict=True))
+
+
+def _ending(one: str, other: str) -> bool:
+    if not (one.isascii() and other.isascii()):
+        return True  # what the endings of other scripts are, only their stemmers know
+    short, long = sorted((one, other), key=len)
+    return long.removeprefix(short) in _ENDINGS or (long.endswith("ies") and short == long[:-3] + "y")
+
+
 def _start(text: str) -> str:
     """The first two letters of a value's first word."""
     head = text[:2].lower()
@@ -292,4 +305,4 @@ def _one_value(cells: Mapping[str, int]) -> frozenset[str]:
 
 def _bare(cell: str) -> str:
     """A cell without the marks that only set words apart: C, C++ and C# stay three things."""
-    return regex.sub(r"[\s\-_/.,;:'’\"“”()&]+", " ", folded(cell)).strip()
+    return regex.sub(r"(?:(?!-\d)[\s\-_/.,;:'’\"“”()&])+", " ", folded(cell)).strip()

@@ -11,14 +11,29 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+import regex
+
 from ckllm.records.conditions import Condition, compared, one_of, same_value, united
-from ckllm.records.parts import Item, Kind, Reader
+from ckllm.records.parts import Item, Kind, Measure, Reader
 from ckllm.records.question import Question
 from ckllm.records.table import Table
 from ckllm.records.values import is_missing
 from ckllm.records.vocabulary import GENERIC_KEYS, IDENTIFIERS, KEY_PARTS, Operation
 
 MOST_READINGS = 8
+AMOUNTS = frozenset(
+    [
+        "number", "quantity", "qty", "count", "counts", "stock", "pieces", "pcs", "units", "copies", "anzahl", "menge", "stuck",
+        "stuckzahl", "bestand", "cantidad", "unidades", "existencias", "numero", "quantite", "nombre", "effectif", "unites",
+    ]
+)  # fmt: skip
+"""Words of headers that say how many things a row stands for."""
+_STATE = regex.compile(
+    r"\b(?:were|was|are|is)\s+there\b|\bnumber\s+of\b|\bha[ds]\b|\bhave\b|\bgab\s+es\b|\bhab[ií]a\b|\bhubo\b|\by\s+avait\b|था|थे|थीं",
+    regex.IGNORECASE,
+)
+_DIRECTIONS = frozenset({"to", "from", "an"})
+"""Before a value, these tell sender from receiver, and no column does unless it is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +193,8 @@ class _Planner:
                 self._add_value(at, item, there[0])
                 return
         words = self._question.words[item.start : item.end]
-        if len(item.columns) != 1 or all(word.is_number for word in words):
+        before = self._question.words[item.start - 1].key if item.start else ""
+        if len(item.columns) != 1 or all(word.is_number for word in words) or before in _DIRECTIONS:
             raise NoPlanError(f"{words[0].text!r} stands in several columns, or in none that was named")
         self._add_value(at, item, item.columns[0])
 
@@ -200,6 +216,8 @@ class _Planner:
             return
         if fits or neighbours or (measure.bare and not measure.unit):
             raise NoPlanError("a number without its column", fits=bool(fits))
+        if measure.first is not None and _STATE.search(self._question.text):
+            raise NoPlanError("how many there were at a time is not how many have its date")
         if (before := self._same_as_before(at)) is not None:
             everywhere = [compared(self._table, before, measure)]
         elif measure.first is not None and (measure.dated or measure.first[1]):
@@ -234,6 +252,9 @@ class _Planner:
                 made.append((at, condition))
             else:
                 by_column.setdefault(condition.column, []).append((at, condition))
+        if sum(len(some) > 1 for some in by_column.values()) > 1:
+            raise NoPlanError("values of several columns that may belong together in pairs")
+        self._check_ranges()
         for some in by_column.values():
             if len(some) > 1:
                 between = self._items[some[0][0] : some[-1][0] + 1]
@@ -248,6 +269,20 @@ class _Planner:
             if len(columns) != 1:
                 raise NoPlanError("an or between two columns")
         self._conditions = sorted(made, key=lambda one: one[0])
+
+    def _check_ranges(self) -> None:
+        """Two comparisons with one column are a range or nothing: "before 2016 and after 2020" means either, not both."""
+        by_column: dict[int, list[Measure]] = {}
+        for at, condition in self._conditions:
+            measure = self._items[at].measure
+            if measure is not None:
+                by_column.setdefault(condition.column, []).append(measure)
+        for some in by_column.values():
+            if len(some) == 1:
+                continue
+            bounds = {one.sign[0]: one.first[:1] if one.first else (one.low or 0.0,) for one in some}
+            if len(some) != 2 or set(bounds) != {"<", ">"} or bounds[">"] > bounds["<"]:
+                raise NoPlanError("two comparisons with one column")
 
     # -- operations
 
@@ -314,7 +349,10 @@ class _Planner:
         if others and not self._names_rows(self._items[others[0]]):
             raise NoPlanError("a column without a condition")
         self._check_all(others, rest)
-        return self._plan(target=self._only(numeric[0]))
+        target = self._only(numeric[0])
+        if self._question.operation in ("sum", "average") and getattr(self._table.numbers(target), "are_years", False):
+            raise NoPlanError("years are not added up")
+        return self._plan(target=target)
 
     def _plan(
         self, *, label: int | None = None, shown: tuple[int, ...] = (), target: int | None = None,
@@ -339,6 +377,11 @@ class _Planner:
     def _is_measure(self, at: int) -> bool:
         """Whether an item names a column of numbers that are not names of rows."""
         return self._table.numbers(self._only(at)) is not None and not self._names_rows(self._items[at])
+
+    def _is_amount(self, column: int) -> bool:
+        """Whether a column says how many things a row stands for."""
+        named = {word.key for word in self._table.columns[column].words}
+        return bool(named & AMOUNTS) and self._table.numbers(column) is not None
 
     def _is_name(self, column: int) -> bool:
         """Whether a cell of the column names one row."""
@@ -371,6 +414,8 @@ class _Planner:
         heads = [item for item in rest if item.kind is Kind.HEAD]
         rows = [item for item in rest if item.kind is Kind.ROWS]
         if heads and not rows:
+            if unique and any(self._is_amount(at) for at in range(len(self._table.columns))):
+                raise NoPlanError("a column says how many of it each row stands for")
             label = self._key_column(unique)
             if label is None:
                 raise NoPlanError("no column names what a row is")

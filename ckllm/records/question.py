@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import regex
+
 from ckllm.records.parts import longest
 from ckllm.records.vocabulary import LANGUAGES, Language, Operation
 from ckllm.records.words import Word, words
@@ -12,6 +14,18 @@ from ckllm.records.words import Word, words
 MOST_WORDS = 40
 """Of a question; longer ones say more than rows can answer."""
 EXTREMES = ("minimum", "maximum")
+_OTHERWISE = regex.compile(
+    r"\b(?:not|no|none|never|neither|nor|without|except\w*|exclu\w+|besides|but|lack\w*|unless|other|others)\b|n['’]t\b"
+    r"|\b(?:nicht|kein\w*|ohne|au(?:ß|ss)er|weder|nie|niemals|ander(?:e[nrms]?|n)|übrigen?)\b"
+    r"|\b(?:sin|except[oa]|salvo|menos|ni|ning[uú]n\w*|nunca|otr[oa]s?|demás)\b"
+    r"|\b(?:pas|sans|sauf|hormis|aucun\w*|non|ni|jamais|autres?)\b"
+    r"|(?<!\p{L})(?:नहीं|नही|न|बिना|अलावा|सिवाय|छोड़कर|अन्य)(?![\p{L}\p{M}])",
+    regex.IGNORECASE,
+)
+"""Negations and exclusions. Conditions here only include, so whatever excludes is not for rows to answer."""
+_SIGNED = regex.compile(r"(?:^|[\s(])[-−–+±]\s?\p{Nd}")
+_MEANING = regex.compile(r"\bdo(?:es)?\b.*\bmean\b|\bwhat\s+is\s+meant\b", regex.IGNORECASE)
+_PERSON = regex.compile(r"^\W*(?:who|whose|wer|wessen|qui|quién(?:es)?|कौन)\b", regex.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +45,7 @@ class Question:
 
 def recognised(text: str) -> Question | None:
     """The question in the language that most of its words belong to; None where it asks for nothing of the kind."""
-    if len(text) > 1000:
+    if len(text) > 1000 or any(one.search(text) for one in (_OTHERWISE, _SIGNED, _MEANING)):
         return None
     best: tuple[int, Question] | None = None
     for lang, language in LANGUAGES.items():
@@ -42,6 +56,8 @@ def recognised(text: str) -> Question | None:
         known = sum(_known(asked, place, language) for place in range(len(asked)))
         if question and (best is None or known > best[0]):
             best = known, question
+    if best and best[1].operation != "list" and _PERSON.search(text):
+        return None  # a name is asked for, not a number
     return best[1] if best else None
 
 

@@ -46,6 +46,10 @@ EXACT = frozenset(
 )  # fmt: skip
 """Formats that say what a row is. In a PDF rows are told by their looks, and tables end with the page."""
 _UNIT = regex.compile(r"[(\[]\s*([^()\[\]]{1,12})\s*[)\]]\s*$|\b(?:in|en)\s+([€$£¥₹%]|\p{L}{1,3})$")
+_SUM = regex.compile(
+    rf"^(?:{'|'.join(SUMS)})\b|\b(?:{'|'.join(SUMS)})\W*$|^(?:sum|average) of\b|^all\s|^world\W*$|^[Σ∑]", regex.IGNORECASE
+)
+"""Of a cell that says that its row sums up others."""
 _TOTAL_STARTS = frozenset(word[:3] for word in TOTALS)
 CUT_OFF = "cut off"
 """In the warnings of documents of which not all rows were taken over."""
@@ -325,6 +329,8 @@ def _sum_row(rows: Sequence[Sequence[str]]) -> int | None:
             parts = folded(first).replace(":", " ").replace("-", "").split()
             if parts[0] in SUMS or all(part in TOTALS for part in parts):
                 return at
+        if any(len(cell) <= LONGEST_TOTAL and _SUM.search(cell) for cell in row):
+            return at
     return None
 
 

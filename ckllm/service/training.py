@@ -7,6 +7,7 @@ name and rows, it goes on from its last checkpoint.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
 import subprocess
@@ -116,7 +117,7 @@ class Runs:
         about = f"collection {body.collection}" if body.collection else "rows of a request"
         return Plan(
             name=body.name, data=data, collection=body.collection or "", options=options, description=body.description,
-            command=f"training in the service, {about}", score_rows=_SCORED,
+            command=f"training in the service, {about}", score_rows=_SCORED, open_only=True,
         )  # fmt: skip
 
     def _rows(self, name: str) -> Path:
@@ -125,7 +126,8 @@ class Runs:
 
     def _follow(self, process: subprocess.Popen[bytes], told: IO[bytes]) -> None:
         for line in told:
-            self._heard(process, json.loads(line))
+            with contextlib.suppress(ValueError):  # half a line of a process that was killed
+                self._heard(process, json.loads(line))
         code = process.wait()
         with self._guard:
             if self._process is process and self._run is not None and not self._run.state.final:

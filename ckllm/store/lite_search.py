@@ -156,9 +156,9 @@ def _sources(segments: Sequence[Any], memtable: Any, deleted: Any, dense: str, c
 def _segment(segment: Any, rows: Mask, dense: str) -> _Source:
     def postings(field: str) -> Postings:
         key = _POSTINGS + field
-        if key not in segment.sparse_indexes:
-            segment.sparse_indexes[key] = Postings.of(segment.table.column(field).to_pylist())
-        kept: Postings = segment.sparse_indexes[key]
+        kept: Postings | None = segment.sparse_indexes.get(key)
+        if kept is None:
+            kept = segment.sparse_indexes[key] = Postings.of(segment.table.column(field).to_pylist())
         return kept
 
     return _Source(segment.pks, rows, segment.table.column, lambda: segment.vector_data(dense)[0], postings)

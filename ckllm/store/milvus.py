@@ -111,6 +111,7 @@ class MilvusStore:
     def __init__(self, uri: str, token: str = "", lock_timeout_s: float = 30.0, *, shards: int = 1, replicas: int = 1) -> None:
         """`shards`, `replicas`: of what is made and loaded on a server; Lite knows neither."""
         self._uri = uri
+        self._loaded: set[str] = set()
         self._lite = (
             None if uri.startswith(("http://", "https://", "tcp://", "unix:")) else LiteServer(_folder(uri), lock_timeout_s)
         )
@@ -124,7 +125,6 @@ class MilvusStore:
         self._sharded = {} if self._embedded else {"num_shards": shards}
         self._replicated = {} if self._embedded or replicas == 1 else {"replica_number": replicas}
         self._writing = threading.RLock()
-        self._loaded: set[str] = set()
         self._known_languages: dict[str, tuple[float, frozenset[str]]] = {}
         self._closed = False
 

@@ -64,3 +64,9 @@ def test_plain_words_are_not_held_back() -> None:
 @given(st.text(alphabet="a[]1, 9\n", max_size=60))
 def test_what_is_shown_holds_no_marker(text: str) -> None:
     assert not ANY_MARKER.search(without_brackets(text))
+
+
+def test_signs_of_comparison_are_no_tags() -> None:
+    text = "Samples with values <LOD are reported as zero.\n\nOther samples have values >LOD and are listed."
+    assert "are reported as zero" in clean_draft(text)
+    assert clean_draft("a <b>bold</b> word") == "a bold word"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ckllm.citations.verification import RuleVerifier, names, numbers
+from ckllm.citations.verification import RuleVerifier, broken_rule, names, numbers
 from ckllm.contracts import Quote
 
 EVIDENCE = (
@@ -66,3 +66,16 @@ def test_the_capital_of_a_first_word_is_no_name_but_an_acronym_is() -> None:
 def test_negation_in_hindi() -> None:
     assert not supported("पुल पर रेल चलती है।", "पुल पर रेल नहीं चलती है।")
     assert supported("पुल पर रेल नहीं चलती है।", "पुल पर रेल नहीं चलती है।")
+
+
+@pytest.mark.parametrize(
+    ("sentence", "evidence", "supported"),
+    [
+        ("Adults take one tablet daily.", "Adults take two tablets daily; children under 12 take one tablet daily.", False),
+        ("Anna Meier leads the legal team.", "Anna Meier leads the finance team, and Tom Braun leads the legal team.", False),
+        ("Adults take two tablets daily.", "Adults take two tablets daily; children under 12 take one tablet daily.", True),
+        ("Tom Braun leads the legal team.", "Anna Meier leads the finance team, and Tom Braun leads the legal team.", True),
+    ],
+)
+def test_parts_of_two_statements_are_not_joined(sentence: str, evidence: str, supported: bool) -> None:
+    assert (broken_rule(sentence, evidence) == "") is supported

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import tarfile
+import threading
 import zipfile
 from collections.abc import Sequence
 from email.message import EmailMessage
@@ -269,9 +270,14 @@ def test_few_statements_a_document(kb: Collection, folder: Path) -> None:
     write(folder, {f"{n}.txt": f"{TEXT} It is number {n}." for n in range(30)})
     assert kb.index.name
     seen: list[str] = []
-    event.listen(kb.catalogue._engine, "before_cursor_execute", lambda _c, _cursor, statement, *_: seen.append(statement))
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if threading.current_thread().name == "parse":  # how many batches the writer sees depends on the machine
+            seen.append(statement)
+
+    event.listen(kb.catalogue._engine, "before_cursor_execute", note)
     assert ingest([folder], kb).added == 30
-    assert len(seen) < 30 * 12 + 40, "begin 5 with its BEGIN, parsed 4, and shares of embedded and live"
+    assert len(seen) < 30 * 10 + 20, "begin 5 with its BEGIN, parsed 4"
 
 
 def test_remove_takes_everything(kb: Collection, folder: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ckllm.citations.markers import DraftFilter, without_brackets
@@ -35,6 +35,9 @@ SENTENCES = {
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=30).map("".join))
+@example("``[``http://e.example/x")
+@example("http://e.example/x` a `")
+@settings(max_examples=300)
 def test_an_answer_holds_nothing_that_a_viewer_follows(text: str) -> None:
     shown = without_brackets(text)
     assert_inert(f"{shown} [1]")

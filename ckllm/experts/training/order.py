@@ -33,6 +33,8 @@ class Plan:
     """Forget what a run of this name that was stopped has done."""
     score_rows: int = 100
     """Held-out rows that expert and base model answer in the end; 0: the loss alone is compared."""
+    open_only: bool = False
+    """Of a collection, only documents that everybody may see: what an expert has learnt, everybody may ask it."""
 
     def __post_init__(self) -> None:
         if (self.data is None) == (not self.collection):
