@@ -32,7 +32,6 @@ from ckllm.contracts import (
     Verified,
 )  # fmt: skip
 from ckllm.experts.base import RouteRequest
-from ckllm.records.answers import RowAnswer, row_answer
 from ckllm.stopwatch import Stopwatch
 from ckllm.store.base import Filter, IndexDescription, VectorStore
 
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from ckllm.embedding.base import Embedder
     from ckllm.llm.base import BaseLLM
     from ckllm.parts import Parts
+    from ckllm.records.answers import RowAnswer
     from ckllm.store.catalogue import Catalogue
 
 Where = str | Mapping[str, Any]
@@ -115,6 +115,8 @@ class KnowledgeBase:
         """What stored rows answer by themselves; a follow-up question, which says only a part, is left to the model."""
         if found.query != asked.question:
             return None
+        from ckllm.records.answers import row_answer
+
         with clock.stage("rerank_s"):
             return row_answer(asked.question, found.hits, self.catalogue, self._access(asked.user), narrowed=bool(asked.where))
 

@@ -8,21 +8,23 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import uuid4
 
 import regex
 
-from ckllm.answering import Answering
 from ckllm.contracts import Access, Message
 from ckllm.embedding.base import Embedder
 from ckllm.errors import CkllmError, StoreError, UsageError
 from ckllm.experts.base import Router
-from ckllm.llm.base import BaseLLM
-from ckllm.retrieval.rerank import Reranker
-from ckllm.retrieval.retriever import Retriever
 from ckllm.store.base import IndexDescription, VectorStore
 from ckllm.store.catalogue import Catalogue, CollectionRow
+
+if TYPE_CHECKING:  # what only answering needs is imported by it: most commands answer nothing
+    from ckllm.answering import Answering
+    from ckllm.llm.base import BaseLLM
+    from ckllm.retrieval.rerank import Reranker
+    from ckllm.retrieval.retriever import Retriever
 
 T = TypeVar("T")
 REMEMBERED = 16
