@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks.train_default_experts import load, part_of
 from ckllm.answering import Answering, Budget
 from ckllm.asking import Asked, Found
-from ckllm.assembly import SUPPORT_THRESHOLD, _scorer
+from ckllm.assembly import _scorer
 from ckllm.citations.attribution import EvidenceIndex
 from ckllm.citations.checking import check
 from ckllm.citations.refusal import RefusalPolicy
@@ -39,6 +39,8 @@ OFFERED = 5
 """Passages that the product's step before the prompt may choose from: the right one and its nearest."""
 CHUNK = 900
 """Characters of a passage that is cut from a whole document."""
+LEAST_SUPPORT = 0.7
+"""Of a sentence, by the hard rules and the overlap of words."""
 LOOKED_AT = 1_000
 """Characters of a passage by which others near a question are found."""
 LONGEST_SENTENCE = 800
@@ -83,7 +85,7 @@ class Prompts:
         near = order[: OFFERED - 1] if question.passage not in order[: OFFERED - 1] else order[:OFFERED]
         chosen = [key for key in order if key in {*near, question.passage}]
         hits = tuple(replace(self._hits[key], rank=n) for n, key in enumerate(chosen, 1))
-        answering = Answering(self._scorer, self._policy, RuleVerifier(SUPPORT_THRESHOLD), Budget(640, 120, sentences))
+        answering = Answering(self._scorer, self._policy, RuleVerifier(LEAST_SUPPORT), Budget(640, 120, sentences))
         found = Found(question.text, vector, hits)
         evidence = answering.offered(found, OFFERED)
         prompt = answering.prompt(cast(BaseLLM, _Counting()), Asked(question.text), found, evidence)
@@ -92,7 +94,7 @@ class Prompts:
 
 def supported(answer: str, evidence: tuple[Evidence, ...]) -> str:
     """The sentences of an answer that the evidence supports."""
-    claims = check(answer, EvidenceIndex(evidence), RuleVerifier(SUPPORT_THRESHOLD))
+    claims = check(answer, EvidenceIndex(evidence), RuleVerifier(LEAST_SUPPORT))
     return " ".join(claim.text for claim in claims if claim.supported)
 
 

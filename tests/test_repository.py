@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.metadata
 import importlib.util
 import json
@@ -302,3 +303,8 @@ def test_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         exec(compile(ast.parse(block), f"docs/python.md, example {number}", "exec"), names)
     assert names["report"].added == 6
     assert names["documents"]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py")))
+def test_every_benchmark_can_be_started(name: str) -> None:
+    importlib.import_module(f"benchmarks.{name}")

@@ -8,7 +8,7 @@ words the quotes hold and how well their order is kept (longest common subsequen
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -73,11 +73,12 @@ class Verifier(Protocol):
         """One verdict a sentence on the quotes that it cites, in order."""
 
 
-class RuleVerifier:
-    """Hard rules, then coverage and order of words against `threshold` (0 to 1)."""
+class _VetoVerifier:
+    """Hard rules as vetoes, then a score against `threshold` (both 0 to 1)."""
 
-    def __init__(self, threshold: float) -> None:
+    def __init__(self, threshold: float, score: Callable[[str, str], float]) -> None:
         self._threshold = threshold
+        self._score = score
 
     def verify(self, sentences: Sequence[str], quotes: Sequence[Sequence[Quote]]) -> list[Verdict]:
         return [self._one(sentence, [quote.text for quote in cited]) for sentence, cited in zip(sentences, quotes, strict=True)]
@@ -88,32 +89,25 @@ class RuleVerifier:
         if any(_squeezed(sentence) == _squeezed(text) for text in cited):
             return Verdict(True, 1.0)
         evidence = "\n".join(cited)
-        score = overlap(sentence, evidence)
-        broken = broken_rule(sentence, evidence)
-        if broken:
+        score = self._score(sentence, evidence)
+        if broken := broken_rule(sentence, evidence):
             return Verdict(False, round(min(score, self._threshold) / 2, 4), broken)
         return Verdict(score >= self._threshold, round(score, 4))
 
 
-class TrainedVerifier:
-    """Hard rules as vetoes, then the probability of a trained model (:mod:`ckllm.citations.support`)."""
+class RuleVerifier(_VetoVerifier):
+    """Scores by coverage and order of words."""
+
+    def __init__(self, threshold: float) -> None:
+        super().__init__(threshold, overlap)
+
+
+class TrainedVerifier(_VetoVerifier):
+    """Scores by the probability of a trained model (:mod:`ckllm.citations.support`)."""
 
     def __init__(self, model: SupportModel | None = None) -> None:
-        self._model = model or shipped()
-
-    def verify(self, sentences: Sequence[str], quotes: Sequence[Sequence[Quote]]) -> list[Verdict]:
-        return [self._one(sentence, [quote.text for quote in cited]) for sentence, cited in zip(sentences, quotes, strict=True)]
-
-    def _one(self, sentence: str, cited: Sequence[str]) -> Verdict:
-        if not cited:
-            return Verdict(False, 0.0, "nothing in the evidence resembles it")
-        if any(_squeezed(sentence) == _squeezed(text) for text in cited):
-            return Verdict(True, 1.0)
-        evidence = "\n".join(cited)
-        probability = self._model.probability(sentence, evidence)
-        if broken := broken_rule(sentence, evidence):
-            return Verdict(False, round(min(probability, self._model.threshold) / 2, 4), broken)
-        return Verdict(probability >= self._model.threshold, round(probability, 4))
+        model = model or shipped()
+        super().__init__(model.threshold, model.probability)
 
 
 def overlap(sentence: str, evidence: str) -> float:

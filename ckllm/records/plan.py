@@ -350,7 +350,8 @@ class _Planner:
             raise NoPlanError("a column without a condition")
         self._check_all(others, rest)
         target = self._only(numeric[0])
-        if self._question.operation in ("sum", "average") and getattr(self._table.numbers(target), "are_years", False):
+        numbers = self._table.numbers(target)
+        if self._question.operation in ("sum", "average") and numbers is not None and numbers.are_years:
             raise NoPlanError("years are not added up")
         return self._plan(target=target)
 
