@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
 from ckllm.contracts import Rejected
 from ckllm.errors import UsageError
+from ingestion.nesting import readings
 
 STDIN = "-"
 _MAGIC = re.compile(r"[*?\[]")
@@ -66,13 +67,14 @@ class Listing:
 
     def covers(self, uri: str) -> bool:
         """Whether a source of this name would have been found, had it still been there."""
-        top = uri.split("!/", 1)[0]
-        if any(_inside(top, folder) for folder in self._unlisted):
+        outer = readings(uri)
+        if any(_inside(one, folder) for folder in self._unlisted for one in outer):
             return False
-        return (
-            top in self._names
-            or any(_inside(top, folder) for folder in self._folders)
-            or any(pattern.fullmatch(top) for pattern in self._patterns)
+        return any(
+            one in self._names
+            or any(_inside(one, folder) for folder in self._folders)
+            or any(pattern.fullmatch(one) for pattern in self._patterns)
+            for one in outer
         )
 
     def _url(self, url: str) -> Iterator[Candidate | Rejected]:
@@ -87,7 +89,7 @@ class Listing:
         path = os.path.abspath(name)  # noqa: PTH100 - links stay links
         if Path(path).is_dir():
             self._folders.append(path)
-            yield from self._walk(path, path, hidden=False)
+            yield from self._walk(path, path)
         elif os.path.lexists(path):
             self._names.add(path)
             yield Candidate(path)
@@ -98,8 +100,10 @@ class Listing:
             self.missing.add(path)
             yield Rejected(printable(path), "fetch", "no such file or folder: check the path")
 
-    def _walk(self, folder: str, root: str, *, hidden: bool) -> Iterator[Candidate | Rejected]:
-        """Files below `folder`, by name; `hidden` lets names with a leading dot in."""
+    def _walk(
+        self, folder: str, root: str, *, hidden: bool = False, leads: Callable[[str], bool] = lambda _: True
+    ) -> Iterator[Candidate | Rejected]:
+        """Files below `folder`, by name; `hidden` lets names with a leading dot in, `leads` tells which folders to go into."""
         waiting = [folder]
         while waiting:
             current = waiting.pop()
@@ -115,7 +119,7 @@ class Listing:
             shown = [entry for entry in entries if hidden or not entry.name.startswith(".")]
             folders = [entry for entry in shown if entry.is_dir(follow_symlinks=False)]
             yield from (Candidate(entry.path, root) for entry in shown if not entry.is_dir(follow_symlinks=False))
-            waiting += [entry.path for entry in reversed(folders) if entry.path != self._home]
+            waiting += [entry.path for entry in reversed(folders) if entry.path != self._home and leads(entry.path)]
 
     def _glob(self, pattern: str) -> Iterator[Candidate | Rejected]:
         parts = Path(pattern).parts
@@ -123,9 +127,16 @@ class Listing:
         base = str(Path(*fixed))
         wanted = re.compile(_regex(pattern) + "(?:/.*)?", re.DOTALL)
         self._patterns.append(wanted)
-        hidden = any(part.startswith(".") for part in parts[len(fixed) :])
+        rest = parts[len(fixed) :]
+        hidden = any(part.startswith(".") for part in rest)
+        steps = [re.compile(_regex(part), re.DOTALL) for part in takewhile(lambda part: "**" not in part, rest)]
+
+        def leads(below: str) -> bool:
+            """Whether something in this folder could match: a look at it must not mean a look at the whole disk."""
+            return all(step.fullmatch(name) for step, name in zip(steps, Path(below).relative_to(base).parts, strict=False))
+
         any_found = False
-        for found in self._walk(base, base, hidden=hidden) if Path(base).is_dir() else ():
+        for found in self._walk(base, base, hidden=hidden, leads=leads) if Path(base).is_dir() else ():
             if isinstance(found, Rejected) or wanted.fullmatch(found.uri):
                 any_found = True
                 yield found
@@ -157,8 +168,21 @@ def _regex(pattern: str) -> str:
         elif piece == "?":
             parts.append("[^/]")
         elif piece.startswith("[") and len(piece) > 2:
-            inner = piece[1:-1].replace("\\", "\\\\")
-            parts.append(f"[{'^' + inner[1:] if inner.startswith('!') else inner}]")
+            parts.append(_one_of(piece[1:-1]))
         else:
             parts.append(re.escape(piece))
     return "".join(parts)
+
+
+def _one_of(inner: str) -> str:
+    """A set of characters and ranges as a regular expression; a range that runs backwards holds nothing."""
+    negated, inner = inner.startswith("!"), inner.removeprefix("!")
+    kept = ""
+    while inner:
+        first, last = (inner[0], inner[2]) if len(inner) > 2 and inner[1] == "-" else (inner[0], "")
+        inner = inner[3 if last else 1 :]
+        if not last or first <= last:
+            kept += re.escape(first) + ("-" + re.escape(last) if last else "")
+    if negated:
+        return f"[^/{kept}]"
+    return f"(?!/)[{kept}]" if kept else "(?!)"

@@ -15,6 +15,7 @@ from ingestion.account import Account, merged
 from ingestion.embed import embedded
 from ingestion.known import UNFINISHED
 from ingestion.listing import Name
+from ingestion.nesting import outermost
 from ingestion.options import IngestOptions, ProgressListener
 from ingestion.overlap import Overlapped
 from ingestion.recovery import drop_obsolete, recover
@@ -91,7 +92,7 @@ def retry(
     failures, unfinished = kb.catalogue.failures(kb.collection), kb.catalogue.versions(kb.collection, *UNFINISHED)
     attempts = [(one.attempted, one.source) for one in failures] + [(one.groups, one.source) for one in unfinished]
     for attempted, source in attempts:
-        waiting.setdefault(attempted if groups is None else tuple(groups), {})[source.split("!/", 1)[0]] = None
+        waiting.setdefault(attempted if groups is None else tuple(groups), {})[outermost(source)] = None
     reports = [
         ingest(named(sources), kb, groups=given, options=options, progress=progress, continuation=Continuation(again=True))
         for given, sources in waiting.items()

@@ -15,6 +15,7 @@ from ckllm.embedding.base import Embedder
 from ckllm.store.catalogue import LiveVersion
 from ingestion.account import Account
 from ingestion.known import Known
+from ingestion.nesting import readings
 from ingestion.options import IngestOptions
 from ingestion.parse import PARSER_VERSION
 from ingestion.parse.worker import ParserPool
@@ -112,4 +113,4 @@ class Run:
         """Documents that the given sources cover and that were not found."""
         there = self.preparation.seen - self.finder.listing.missing
         covers = self.finder.listing.covers
-        return [uri for uri in self._known.uris() if covers(uri) and uri.split("!/", 1)[0] not in there]
+        return [uri for uri in self._known.uris() if covers(uri) and there.isdisjoint(readings(uri))]

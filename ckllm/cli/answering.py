@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ckllm.cli import batch as batch_rows
 from ckllm.cli import output
 from ckllm.cli.session import AsUser, Collection, Json, session
 from ckllm.errors import CkllmError, UsageError
@@ -55,28 +56,24 @@ def search(
 
 def _search_rows(kb: KnowledgeBase | RemoteBase, file: Path, k: int | None, where: str, user: str | None) -> None:
     """One line out per line in; exits 1 only if every row failed."""
-    rows = output.read_rows(file, "query")
+    rows = batch_rows.read(file, "query")
     seen = failed = 0
     while some := list(islice(rows, SEARCH_BATCH)):
-        faults = [_fault(row, "query") for row in some]
-        good = [row["query"] for row, fault in zip(some, faults, strict=True) if fault is None]
+        faults = [row.fault or _fault(row.text) for row in some]
+        good = [row.text for row, fault in zip(some, faults, strict=True) if fault is None]
         results = iter(kb.search_many(good, k=k, where=where, user=user))
         for row, fault in zip(some, faults, strict=True):
-            found = output.error_row(row, "query", fault) if fault else next(results).as_json()
-            output.print_json(({"id": row["id"]} if "id" in row else {}) | found)
+            output.print_json(row.failed(fault) if fault else row.answered(next(results).as_json()))
         seen, failed = seen + len(some), failed + len(some) - len(good)
-    if seen and failed == seen:
-        raise typer.Exit(1)
+    batch_rows.exit_if_all_failed(seen, failed)
 
 
-def _fault(row: dict[str, Any], field: str) -> CkllmError | None:
-    """Why a row cannot be asked; None where it can."""
+def _fault(query: str) -> CkllmError | None:
+    """Why a query cannot be asked; None where it can."""
     from ckllm.asking import checked_question
 
     try:
-        if "error" in row:
-            raise row["error"]
-        checked_question(row[field], field)
+        checked_question(query, "query")
     except CkllmError as error:
         return error
     return None
@@ -103,7 +100,7 @@ def ask(
     options: AskOptions = {"k": k, "expert": "base" if only_base else expert, "top_experts": top_experts, "user": as_user}
     with session(context).reading(collection) as kb:
         if batch is not None:
-            _ask_rows(kb, batch, options)
+            batch_rows.answer_each(batch, "question", lambda text: kb.ask(text, **options).as_json())
             return
         assert question is not None
         if stream:
@@ -121,6 +118,7 @@ def chat(
     collection: Collection = "main",
     expert: Expert = "auto",
     as_user: AsUser = None,
+    as_json: Json = False,
 ) -> None:
     """A conversation in the terminal, citations as footnotes; an empty line or Ctrl-D ends it.
 
@@ -137,14 +135,22 @@ def chat(
             except UsageError as error:
                 typer.echo(str(error), err=True)
                 continue
-            output.print_answer(answer)
+            if as_json:
+                output.print_json(answer.as_json())
+            else:
+                output.print_answer(answer)
             history += [Message("user", question), Message("assistant", answer.answer)]
 
 
 def _next_question() -> str | None:
+    """None at the end; stdout stays free of prompts where it is no terminal."""
+    typer.echo(err=True)
     try:
-        return (typer.prompt("\n", prompt_suffix="> ", default="", show_default=False, err=True)).strip() or None
-    except typer.Abort:
+        if sys.stdin.isatty() and sys.stdout.isatty():
+            return input("> ").strip() or None
+        typer.echo("> ", nl=False, err=True)
+        return sys.stdin.readline().strip() or None
+    except (EOFError, KeyboardInterrupt):
         return None
 
 
@@ -172,23 +178,6 @@ def _ask_streaming(kb: KnowledgeBase | RemoteBase, question: str, options: AskOp
     else:
         sys.stderr.write("\n\n")
     return done
-
-
-def _ask_rows(kb: KnowledgeBase | RemoteBase, file: Path, options: AskOptions) -> None:
-    """One line out per line in, as each is made; exits 1 only if every row failed."""
-    rows = failed = 0
-    for row in output.read_rows(file, "question"):
-        rows += 1
-        try:
-            if "error" in row:
-                raise row["error"]
-            answer = kb.ask(row["question"], **options)
-            output.print_json(({"id": row["id"]} if "id" in row else {}) | answer.as_json())
-        except CkllmError as error:
-            failed += 1
-            output.print_json(output.error_row(row, "question", error))
-    if rows and failed == rows:
-        raise typer.Exit(1)
 
 
 def _exactly_one(text: str | None, batch: Path | None, name: str) -> None:

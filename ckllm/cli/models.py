@@ -61,14 +61,15 @@ def batch(
 
     Example: ckllm batch prompts.jsonl --out answers.jsonl
     """
-    from ckllm.llm.batch_file import batch_rows, run_batch_file
+    from ckllm.llm.batch_file import batch_rows, count_rows, run_batch_file
 
     if not file.is_file():
         raise UsageError(f"no batch file at {file}: give the path of a JSON Lines file")
+    count_rows(file)  # before the model is loaded for a file that cannot be read
     parameters = {"max_tokens": max_tokens, "temperature": temperature}
     with _model(session(context)) as llm:
         if out is None:
-            with file.open(encoding="utf-8") as lines:
+            with file.open(encoding="utf-8-sig") as lines:
                 for row in batch_rows(llm, lines, **parameters):
                     output.print_json(row)
             return

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ckllm.cells import readable
-from ckllm.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,10 +20,16 @@ SNIPPET = 240
 
 
 def print_json(value: Any) -> None:
-    """One line of JSON, written at once, so that a pipe's reader has it as soon as it is made."""
+    """One line of JSON, written at once, so that a pipe's reader has it as soon as it is made.
+
+    What the terminal's encoding cannot hold (lone surrogates in UTF-8, nearly everything in ASCII) goes as escapes.
+    """
     import sys
 
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+    try:
+        sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+    except UnicodeEncodeError:
+        sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
     sys.stdout.flush()
 
 
@@ -44,36 +48,6 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty:
     for row in rows:
         table.add_row(*(escape("" if cell is None else str(cell)) for cell in row))
     console().print(table if table.row_count else empty)
-
-
-def read_rows(file: Path, field: str) -> Iterator[dict[str, Any]]:
-    """Rows of a JSON Lines file, each with the text `field`; blank lines are skipped.
-
-    Raises UsageError when the file is missing; a broken row is yielded as `{"error": DataError, …}`, so that the others go on.
-    """
-    if not file.is_file():
-        raise UsageError(f"no batch file at {file}: give the path of a JSON Lines file")
-    with file.open(encoding="utf-8-sig", errors="replace") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield _row(line, field, f"{file}:{number}")
-
-
-def _row(line: str, field: str, place: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        return {"error": DataError(f"{place} is not JSON: {error}")}
-    if not isinstance(row, dict) or not isinstance(row.get(field), str):
-        known = row if isinstance(row, dict) else {}
-        return {**known, "error": DataError(f'{place} has no text under "{field}"')}
-    return row
-
-
-def error_row(row: dict[str, Any], field: str, error: Exception) -> dict[str, Any]:
-    """A batch row that failed: its id and text, and what happened."""
-    kept = {key: row[key] for key in ("id", field) if key in row}
-    return {**kept, "error": {"type": type(error).__name__, "message": str(error)}}
 
 
 def print_hits(hits: Sequence[Hit]) -> None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ckllm.cli import batch as batch_rows
 from ckllm.cli import output
 from ckllm.cli.session import Json, session
-from ckllm.errors import CkllmError, UsageError
+from ckllm.errors import UsageError
 
 if TYPE_CHECKING:
     from ckllm.contracts import Route
@@ -65,13 +66,7 @@ def route_question(
         return router.route([RouteRequest(text)])[0]
 
     if batch is not None:
-        for row in output.read_rows(batch, "question"):
-            try:
-                if "error" in row:
-                    raise row["error"]
-                output.print_json(({"id": row["id"]} if "id" in row else {}) | route(row["question"]).as_json())
-            except CkllmError as error:
-                output.print_json(output.error_row(row, "question", error))
+        batch_rows.answer_each(batch, "question", lambda text: route(text).as_json())
         return
     assert question is not None
     found = route(question)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ckllm.cli.session import session
+from ckllm.cli.session import Json, session
 
 
 def ui(
@@ -14,6 +14,7 @@ def ui(
     port: Annotated[int, typer.Option(help="Port of the page.", min=1, max=65535)] = 8501,
     host: Annotated[str, typer.Option(help="Address of the page; only this machine by default.")] = "127.0.0.1",
     browser: Annotated[bool, typer.Option("--open", help="Also open it in the browser.")] = False,
+    as_json: Json = False,
 ) -> None:
     """The web application: ask, see every source, add documents. Ctrl-C ends it.
 
@@ -22,4 +23,4 @@ def ui(
     from ckllm.cli.ui_processes import Page, run
 
     given = session(context)
-    run(given, Page(host, port, browser))
+    run(given, Page(host, port, browser), as_json=as_json)

@@ -20,6 +20,7 @@ import psutil
 import typer
 
 from ckllm import presence
+from ckllm.cli import output
 from ckllm.client import Client, RefusedError
 from ckllm.errors import UpstreamError, UsageError
 from ckllm.service.doors import is_loopback
@@ -65,7 +66,7 @@ class _EndedError(Exception):
     """SIGTERM or SIGINT."""
 
 
-def run(given: Session, page: Page) -> None:
+def run(given: Session, page: Page, *, as_json: bool = False) -> None:
     """Serve the page until a signal. UsageError for a port that is taken; UpstreamError where a process does not start."""
     settings = given.settings()
     _free(page)
@@ -76,7 +77,10 @@ def run(given: Session, page: Page) -> None:
             _refuse_strangers(page, address)
             streamlit = stack.enter_context(_process(page_command(page, address, settings.service)))
             _await(streamlit, lambda: _answers(page), "the page")
-            typer.echo(page.address)
+            if as_json:
+                output.print_json({"address": page.address, "service": address})
+            else:
+                typer.echo(page.address)
             _watch([one for one in (service, streamlit) if one is not None])
         except (_EndedError, KeyboardInterrupt):
             return

@@ -101,7 +101,7 @@ def run_benchmark(llm: BaseLLM, files: Sequence[Path], progress: Progress | None
 def read_tasks(file: Path) -> Iterator[Task]:
     """The rows of a task file, checked."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read the task file {file}: {error}") from error
     rows = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -21,6 +22,7 @@ from ckllm.llm.base import BaseLLM, Completion, GenerationRequest
 
 WINDOW = 64
 """Rows read, bucketed by length and computed together before they are written in their order."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _FIELDS = frozenset({"id", "prompt", "messages", "stop"})
 Progress = Callable[[int, int], None]
 """Rows done, rows in all."""
@@ -41,15 +43,15 @@ def run_batch_file(llm: BaseLLM, source: Path, target: Path, progress: Progress 
 
     Raises DataError where a file cannot be read or written, or `target` is the output of other rows.
     """
-    rows = _count(source)
+    rows = count_rows(source)
     skipped = _already(source, target)
     failed, done = 0, skipped
     try:
-        with source.open(encoding="utf-8") as lines, target.open("a", encoding="utf-8") as out:
+        with source.open(encoding="utf-8-sig") as lines, target.open("a", encoding="utf-8") as out:
             waiting = islice(enumerate(_lines(lines)), skipped, None)
             while window := list(islice(waiting, WINDOW)):
                 for row in _answered(llm, window, parameters):
-                    out.write(json.dumps(row, ensure_ascii=False) + "\n")
+                    out.write(_line(row))
                     failed += "error" in row
                     done += 1
                     if progress is not None:
@@ -105,7 +107,7 @@ def _error(error: Exception) -> dict[str, str]:
 def _row(line: str, number: int) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"row {number} is not JSON: {error}") from None
     if not isinstance(row, dict):
         raise DataError(f"row {number} is not a JSON object")
@@ -138,13 +140,20 @@ def _conversation(messages: Any) -> list[Message]:
     return result
 
 
+def _line(row: dict[str, Any]) -> str:
+    """ASCII where UTF-8 cannot hold it: an id may be a lone surrogate."""
+    text = json.dumps(row, ensure_ascii=False)
+    return (json.dumps(row) if _SURROGATE.search(text) else text) + "\n"
+
+
 def _lines(lines: Iterator[str]) -> Iterator[str]:
     return (line.strip() for line in lines if line.strip())
 
 
-def _count(source: Path) -> int:
+def count_rows(source: Path) -> int:
+    """Rows of a JSON Lines file. Raises DataError where it is missing or not UTF-8."""
     try:
-        with source.open(encoding="utf-8") as lines:
+        with source.open(encoding="utf-8-sig") as lines:
             return sum(1 for _ in _lines(lines))
     except OSError as error:
         raise DataError(f"cannot read {source}: {error.strerror}") from error
@@ -161,12 +170,13 @@ def _already(source: Path, target: Path) -> int:
     if len(whole) < len(content):
         os.truncate(target, len(whole))
     done = 0
-    with source.open(encoding="utf-8") as lines:
-        for expected, line in zip(_lines(lines), whole.decode("utf-8").splitlines(), strict=False):
+    rows = whole.decode("utf-8").split("\n")[:-1]  # not splitlines(): answers may hold U+2028 and U+0085 as they are
+    with source.open(encoding="utf-8-sig") as lines:
+        for expected, line in zip(_lines(lines), rows, strict=False):
             written = _row(line, done)
             if written.get("row") != done or written.get("input") != digest(expected, size=8):
                 raise DataError(f"{target} holds the answers to other rows: give another output file")
             done += 1
-    if done < len(whole.splitlines()):
+    if done < len(rows):
         raise DataError(f"{target} holds more rows than {source}: give another output file")
     return done

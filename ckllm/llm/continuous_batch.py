@@ -93,19 +93,21 @@ class ContinuousBatch:
 
     def _wait(self) -> bool:
         """Take in what arrived; sleep while there is nothing to step. False once closing."""
-        with self._wake:
-            while not self._closing and not self._arrived and not self._running:
-                self._wake.wait()
-            if self._closing:
-                self._running += self._arrived
-                self._arrived = []
-                return False
-            admitted = self._admitted()
-        for ticket in admitted:
-            ticket.begin(self._pipeline, next(self._numbers))
-            if not ticket.ended:
-                self._running.append(ticket)
-        return bool(self._running) or self._wait()
+        while True:
+            with self._wake:
+                while not self._closing and not self._arrived and not self._running:
+                    self._wake.wait()
+                if self._closing:
+                    self._running += self._arrived
+                    self._arrived = []
+                    return False
+                admitted = self._admitted()
+            for ticket in admitted:
+                ticket.begin(self._pipeline, next(self._numbers))
+                if not ticket.ended:
+                    self._running.append(ticket)
+            if self._running:
+                return True
 
     def _admitted(self) -> list[_Ticket]:
         """Take from what arrived all that may run now; sampling requests in the order in which they came."""

@@ -14,6 +14,8 @@ from ckllm.contracts import Usage
 from ckllm.errors import UpstreamError, UsageError
 from ckllm.llm.base import BaseLLM, FinishReason, GenerationRequest, Likelihood, Piece, Running
 from ckllm.llm.server_adapters import ServerAdapters
+from ckllm.prompting.render import break_markers
+from ckllm.prompting.templates import every_marker
 
 _RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 _REASONS: dict[str, FinishReason] = {"stop": "stop", "eos": "stop", "length": "length", "max_tokens": "length"}
@@ -42,7 +44,7 @@ class OpenAiCompatibleLLM(BaseLLM):
         self, base_url: str, model: str, *, api_key: str = "", timeout_s: float = 120.0, attempts: int = 4, **parameters: Any
     ) -> None:
         super().__init__(model, **parameters)
-        if not base_url.startswith(("http://", "https://")):
+        if not _is_address(base_url):
             raise UsageError(f"base_url = {base_url!r}: expected http://… or https://…")
         self._url = base_url.rstrip("/")
         self._attempts = attempts
@@ -100,7 +102,10 @@ class OpenAiCompatibleLLM(BaseLLM):
         if request.prompt is not None:
             body["prompt"] = request.prompt
         else:
-            body["messages"] = [{"role": message.role, "content": message.content} for message in request.messages]
+            # the server renders its own template, and may read what looks like its markup in the result as such
+            body["messages"] = [
+                {"role": message.role, "content": break_markers(message.content, every_marker())} for message in request.messages
+            ]
         # Only what differs from the default: servers of other makers refuse fields that they do not know.
         optional = {
             "stop": list(request.stop),
@@ -188,7 +193,7 @@ class OpenAiCompatibleLLM(BaseLLM):
                     yield Piece(text, 1)
         except httpx.TimeoutException as error:
             raise UpstreamError(f"{url} stopped in the middle of its answer for more than {self._timeout_s:g} s") from error
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise UpstreamError(f"{url} broke off in the middle of its answer: {error or type(error).__name__}") from error
         if finish is None:
             raise UpstreamError(f"{url} ended in the middle of its answer, without saying that it was finished")
@@ -228,6 +233,14 @@ class OpenAiCompatibleLLM(BaseLLM):
 
     def _close(self) -> None:
         self._client.close()
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        return False
+    return parsed.scheme in ("http", "https") and bool(parsed.host) and (parsed.port or 0) < 1 << 16
 
 
 def _pause(state: RetryCallState) -> float:

@@ -59,6 +59,12 @@ def profile_of(chat_template: str | None) -> Profile:
 
 
 @functools.cache
+def every_marker() -> tuple[str, ...]:
+    """The markup of all profiles: for text that goes to a template that is not known."""
+    return tuple(sorted({marker for one in profiles().values() for marker in one.markers}))
+
+
+@functools.cache
 def profiles() -> Mapping[str, Profile]:
     """Every profile, in the file's order."""
     text = resources.files("ckllm.prompting").joinpath("profiles.toml").read_text(encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 import regex
 
@@ -92,9 +93,11 @@ def compared(table: Table, column: int, measure: Measure, *, days: bool = False)
 
 
 def plain(value: float) -> str:
-    """A number without needless zeros."""
+    """A number without needless zeros or an exponent: four decimals, and of what is smaller than one four digits."""
+    if value and abs(value) < 1:
+        return f"{Decimal(f'{value:.4g}').normalize():f}"
     rounded = round(value, 4)
-    return str(int(rounded)) if rounded.is_integer() else repr(rounded)
+    return str(int(rounded)) if rounded.is_integer() else f"{Decimal(repr(rounded)):f}"
 
 
 def _holds(sign: Comparison, value: float, low: float, high: float | None) -> bool:

@@ -160,5 +160,7 @@ def _shown(report: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
 
 def _named(source: str, names: Mapping[str, str]) -> str:
     """A file's own name for a path among the uploads, members of archives included."""
-    place, mark, member = source.partition("!/")
-    return names.get(place, place) + mark + member
+    for place, name in names.items():
+        if source == place or source.startswith(place + "!/"):
+            return name + source[len(place) :]
+    return source

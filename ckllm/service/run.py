@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -36,8 +37,8 @@ _LAST_S = 8.0
 """After which the process ends whatever still holds it."""
 
 
-def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or Ctrl-C. Raises UsageError, StoreError before anything listens."""
+def serve(settings: Settings, told: Callable[[str], None] | None = None) -> None:
+    """Serve until SIGTERM or Ctrl-C. Raises UsageError, StoreError before anything listens. `told` hears the address then."""
     running = presence.running(settings)
     if running is not None and running.socket:
         raise UsageError(f"a service of this home runs already, at {running.address} (process {running.pid}): stop it first")
@@ -52,7 +53,9 @@ def serve(settings: Settings) -> None:
         threading.Thread(target=_warm_up, args=(core,), name="warm-up", daemon=True).start()
         if settings.service.run_jobs:
             core.worker.start()
-        _announce(settings, core, token, listening, keyed=doors.keyed())
+        address = _announce(settings, core, token, listening, keyed=doors.keyed())
+        if told is not None:
+            told(address)
         _Server(configuration(core, doors)).run([listening])
     finally:
         _end(settings, core)
@@ -95,8 +98,8 @@ def configuration(core: Core, doors: Doors) -> uvicorn.Config:
     )  # fmt: skip
 
 
-def _announce(settings: Settings, core: Core, token: str, listening: socket.socket, *, keyed: bool) -> None:
-    """Tell the other commands, the log and the person at the terminal where the service is and who may call it."""
+def _announce(settings: Settings, core: Core, token: str, listening: socket.socket, *, keyed: bool) -> str:
+    """Tell the other commands, the log and the person at the terminal where the service is and who may call it; its address."""
     host, port = listening.getsockname()[:2]
     reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound to
     address = f"http://{f'[{reached}]' if ':' in reached else reached}:{port}"
@@ -108,6 +111,7 @@ def _announce(settings: Settings, core: Core, token: str, listening: socket.sock
     )
     who = "callers need an API key" if keyed else "there are no API keys: whoever uses this machine is the owner"
     logs.log.info("listening", extra={"fields": {"address": address, "access": who}})
+    return address
 
 
 class _Server(uvicorn.Server):

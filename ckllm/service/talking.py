@@ -48,8 +48,10 @@ class FeedbackBody(Body):
     def _readable(cls, answer: dict[str, Any]) -> dict[str, Any]:
         """Kept is what was understood, nothing else that a client may have put in."""
         try:
-            return reading.answer(answer).as_json()
-        except (KeyError, TypeError, AttributeError):
+            kept = reading.answer(answer).as_json()
+            json.dumps(kept, allow_nan=False)
+            return kept
+        except (KeyError, TypeError, AttributeError, ValueError):
             raise ValueError("is not an answer: send it as the service has given it") from None
 
 

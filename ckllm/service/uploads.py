@@ -89,7 +89,7 @@ class Uploads:
     def forget(self, source: str) -> None:
         """Delete a document's file, where it is an uploaded one and not a member of another."""
         path = Path(source)
-        if "!/" not in source and path.is_relative_to(self._root):
+        if path.is_relative_to(self._root) and "!/" not in str(path.relative_to(self._root)):
             path.unlink(missing_ok=True)
 
 

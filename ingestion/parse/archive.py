@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from ckllm.contracts import Rejected, Source
 from ckllm.errors import DataError
+from ingestion.nesting import depth
 from ingestion.parse.decode import decode
 from ingestion.parse.text import clean, source_name
 
@@ -67,7 +68,7 @@ def members(source: Source, folder: Path, limits: ArchiveLimits | None = None) -
     Raises DataError where the archive as a whole cannot be used: broken, encrypted with a password, a bomb.
     """
     limits = limits or ArchiveLimits()
-    if source.uri.count("!/") >= limits.depth:
+    if depth(source.uri) >= limits.depth:
         raise DataError(f"archive nested more than {limits.depth} deep")
     folder = folder / hashlib.blake2b(source.uri.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +40,7 @@ def _values(text: str, media_type: str, builder: TextBuilder) -> Iterator[Any]:
     else:
         failure = "broken JSON Lines: no line is JSON"
     broken = found = 0
-    for line in text.splitlines():
+    for line in io.StringIO(text, newline=None):  # not splitlines(): strings may hold U+2028 and U+0085 as they are
         if not line.strip():
             continue
         try:

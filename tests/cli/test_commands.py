@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -189,3 +191,13 @@ def test_a_trained_router_chooses_and_abstains(run: Run, tmp_path: Path) -> None
     assert route["expert"] == "cooking"
     assert set(route["scores"]) >= {"cooking", "sums"}
     assert run("experts", "train-router", "--data", tmp_path / "missing.jsonl").code == 2
+
+
+def test_chat_answers_line_by_line(run: Run, notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("ingest", notes)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("How many cars does the ferry take?\n?\nWho opened the bridge?\n\n"))
+    done = run("chat", "--json")
+    assert done.code == 0, done.err
+    assert [row["question"] for row in done.rows] == ["How many cars does the ferry take?", "Who opened the bridge?"]
+    assert all(set(row) >= ANSWER_KEYS for row in done.rows)
+    assert "the question is empty" in done.err

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,10 @@ def found(folder: Path, pattern: str) -> list[str]:
         ("sub/[e].txt", ["sub/[e].txt"]),
         ("sub/**", ["sub/[e].txt", "sub/c.txt", "sub/deep/d.txt"]),
         (".hid*/*", [".hidden/f.txt"]),
+        ("[c-a]*", ["rejected: nothing matches this pattern: check the path, and quote it from the shell"]),
+        ("[b-ca-]*.md", ["b.md"]),
+        ("sub/[[]e].txt", ["sub/[e].txt"]),
+        ("sub[!x]c.txt", ["rejected: nothing matches this pattern: check the path, and quote it from the shell"]),
     ],
 )
 def test_patterns(listed: Path, pattern: str, names: list[str]) -> None:
@@ -48,6 +54,21 @@ def test_patterns(listed: Path, pattern: str, names: list[str]) -> None:
 
 def test_a_pattern_without_matches_is_rejected(listed: Path) -> None:
     assert found(listed, "*.pdf")[0].startswith("rejected: nothing matches")
+
+
+def test_a_pattern_looks_into_no_folder_that_it_cannot_match(listed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    scan = os.scandir
+
+    def scandir(folder: str) -> Iterator[os.DirEntry[str]]:
+        looked.append(str(Path(folder).relative_to(listed)))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    for pattern, folders in (("*.txt", ["."]), ("s*/c.txt", [".", "sub"]), ("s*", [".", "sub", "sub/deep"])):
+        looked.clear()
+        assert found(listed, pattern)
+        assert looked == folders, pattern
 
 
 def test_a_circle_of_links_ends(listed: Path) -> None:
@@ -61,10 +82,12 @@ def test_a_circle_of_links_ends(listed: Path) -> None:
     [
         ("", "sub/c.txt", True), ("sub", "sub/c.txt", True), ("sub", "subway.txt", False), ("sub", "a.txt", False),
         ("*.txt", "a.txt", True), ("*.txt", "sub/c.txt", False), ("**/*.txt", "sub/x/y.txt", True), ("a.txt", "a.txt", True),
-        ("", "box.zip!/member.txt", True), ("gone.txt", "gone.txt", True), ("gone", "gone/a.txt", False),
+        ("", "box.zip!/member.txt", True), ("wow!", "wow!/a.txt", True), ("wow!/a.zip", "wow!/a.zip!/member.txt", True),
+        ("gone.txt", "gone.txt", True), ("gone", "gone/a.txt", False),
     ],
 )  # fmt: skip
 def test_what_sync_may_remove(listed: Path, given: str, uri: str, covered: bool) -> None:
+    (listed / "wow!").mkdir()
     listing = Listing(listed / "home")
     list(listing.candidates(listed / given))
     assert listing.covers(str(listed / uri)) is covered

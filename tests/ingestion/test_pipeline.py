@@ -57,6 +57,19 @@ def test_a_source_given_twice_is_counted_once(kb: Collection, folder: Path) -> N
     assert counts(ingest([folder, a, str(folder / "*.txt")], kb)) == (1, 0, 0, 0, 0)
 
 
+def test_a_folder_whose_name_ends_like_an_archives_mark_is_a_folder(kb: Collection, folder: Path) -> None:
+    write(folder, {"new!/really!/a.txt": TEXT, "new!/really!/broken.pdf": "%PDF-1.7 nothing more"})
+    with zipfile.ZipFile(folder / "new!" / "really!" / "b.zip", "w") as archive:
+        archive.writestr("member.txt", TEXT)
+    first = ingest([folder], kb)
+    assert (counts(first), [Path(one.source).name for one in first.rejected]) == ((2, 0, 0, 0, 1), ["broken.pdf"])
+    assert counts(ingest([folder], kb, sync=True)) == (0, 0, 2, 0, 1), "what is there is not removed"
+    assert [one.source for one in retry(kb).rejected] == [one.source for one in first.rejected]
+    (folder / "new!" / "really!" / "a.txt").unlink()
+    (folder / "new!" / "really!" / "b.zip").unlink()
+    assert ingest([folder / "new!"], kb, sync=True).removed == 2
+
+
 def test_bad_files_are_rejected_with_reasons_and_do_not_stop_the_others(kb: Collection, folder: Path) -> None:
     write(folder, {"good.txt": TEXT, "empty.txt": "", "white.txt": "  \n ", "big.txt": "word " * 300})
     (folder / "rubbish.bin").write_bytes(os.urandom(4000))

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, TypeAlias
 
 Mode: TypeAlias = Literal[
-    "good", "slow", "silent", "rubbish", "midway", "unfinished", "error_midway", "busy", "refuses", "failing"
+    "good", "slow", "silent", "rubbish", "midway", "unfinished", "error_midway", "undecodable", "busy", "refuses", "failing"
 ]
 
 WORDS = ("river", "mill", "bridge", "नमस्ते", "दुनिया", "你好", "🙂", "tower", "canal", "harbour", "stone", "lamp")
@@ -98,6 +98,8 @@ class _Handler(BaseHTTPRequestHandler):
         owner = self.owner
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
+        if owner.mode == "undecodable":
+            self.send_header("Content-Encoding", "gzip")
         self.send_header("Connection", "close")
         self.end_headers()
         owner.open_streams += 1

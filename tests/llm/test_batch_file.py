@@ -28,7 +28,7 @@ def _write(file: Path, rows: Sequence[object]) -> Path:
 
 
 def _read(file: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
 
 
 def test_rows_come_out_in_order_with_their_own_parameters_and_errors(tmp_path: Path) -> None:
@@ -88,3 +88,24 @@ def test_a_missing_input_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"missing\.jsonl"):
         run_batch_file(ScriptedLLM(_answer), tmp_path / "missing.jsonl", tmp_path / "out.jsonl")
     assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_a_run_goes_on_after_lines_that_only_unicode_ends(tmp_path: Path) -> None:
+    """U+2028, U+2029 and U+0085 stand in JSON as they are, and end no row."""
+    source = _write(tmp_path / "in.jsonl", [{"prompt": f"one\u2028two\u0085three {number}"} for number in range(3)])
+    out = tmp_path / "out.jsonl"
+    run_batch_file(ScriptedLLM(_answer), source, out)
+    content = out.read_bytes()
+    assert "\u2028".encode() in content
+    out.write_bytes(content[:-10])
+    assert run_batch_file(ScriptedLLM(_answer), source, out).skipped == 2
+    assert out.read_bytes() == content
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_ids_that_utf8_cannot_hold_and_byte_order_marks_do_no_harm(tmp_path: Path, mark: str) -> None:
+    (tmp_path / "in.jsonl").write_text(mark + '{"id": "\\ud800", "prompt": "one"}\n{"prompt": "two"}\n', encoding="utf-8")
+    report = run_batch_file(ScriptedLLM(_answer), tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+    assert (report.rows, report.failed) == (2, 0)
+    assert [row.get("id") for row in _read(tmp_path / "out.jsonl")] == ["\ud800", None]
+    assert run_batch_file(ScriptedLLM(_answer), tmp_path / "in.jsonl", tmp_path / "out.jsonl").skipped == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import Any
 
@@ -45,7 +46,9 @@ class Pipeline:
     def __init__(self, *faults: Exception | None) -> None:
         self._faults = list(faults)
 
-    def add_request(self, *_: Any) -> Handle:
+    def add_request(self, _number: int, ids: Any, _config: Any) -> Handle:
+        if ids.get_size() > 2:
+            raise RuntimeError("too long")
         return Handle(self._faults.pop(0) if self._faults else None)
 
     def step(self) -> None:
@@ -62,6 +65,17 @@ def test_a_request_that_breaks_a_step_is_told_and_the_next_one_is_served(fault: 
     try:
         with pytest.raises(UpstreamError, match="OpenVINO stopped"):
             list(batch.tokens([1, 2], Config(), threading.Event()))
+        assert list(batch.tokens([1, 2], Config(), threading.Event())) == [7, 8]
+    finally:
+        batch.close()
+
+
+def test_any_number_of_refused_requests_in_a_row_does_no_harm() -> None:
+    batch = ContinuousBatch(Pipeline())  # type: ignore[arg-type]
+    try:
+        for _ in range(sys.getrecursionlimit() + 10):
+            with pytest.raises(UpstreamError, match="too long"):
+                list(batch.tokens([1, 2, 3], Config(), threading.Event()))
         assert list(batch.tokens([1, 2], Config(), threading.Event())) == [7, 8]
     finally:
         batch.close()

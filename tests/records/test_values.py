@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ckllm.records.conditions import plain
 from ckllm.records.values import date, dates, number, numbers
 from ckllm.records.words import folded, words
 
@@ -67,3 +68,19 @@ def test_any_text_has_words_at_their_place(text: str) -> None:
     for word in words(text, ("en",)):
         assert text[word.start : word.end] == word.text
         assert word.key == folded(word.text)
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (0.0, "0"),
+        (12.0, "12"),
+        (1.50004, "1.5"),
+        (0.1 + 0.2, "0.3"),
+        (0.00002, "0.00002"),
+        (-0.000314159, "-0.0003142"),
+        (1e21, "1" + 21 * "0"),
+    ],
+)
+def test_numbers_are_written_without_losing_what_is_small(value: float, written: str) -> None:
+    assert plain(value) == written

@@ -62,6 +62,15 @@ def test_feedback_comes_back_as_rows(open_service: Served) -> None:
     assert "choices" not in rows[1]["answer"], "only what is an answer is kept"
 
 
+def test_feedback_with_numbers_that_json_does_not_have_is_refused(open_service: Served) -> None:
+    with open_service.client() as client, open_service.http() as http:
+        answer = client.ask("How long is the canal of Brenn?").as_json()
+        answer["route"]["confidence"] = float("nan")
+        body = json.dumps({"rating": 1, "answer": answer}).encode()
+        reply = http.post("/v1/feedback", content=body, headers={"Content-Type": "application/json"})
+    assert reply.status_code == 422
+
+
 def test_feedback_on_what_is_nested_too_deep_is_refused(open_service: Served) -> None:
     deep: object = 1
     for _ in range(800):

@@ -221,6 +221,14 @@ def test_json_is_made_readable(tmp_path: Path) -> None:
         read(write(tmp_path, "broken.json", '{"a": '))
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_of_json_end_where_json_says(tmp_path: Path, end: str) -> None:
+    rows = ['{"name": "Brest", "note": "one\u2028two"}', '{"name": "Dover", "note": "three\u0085four"}']
+    document = read(write(tmp_path, "ports.jsonl", end.join(rows)))
+    assert (len(document.elements), document.warnings) == (2, ())
+    assert "name: Dover" in document.text
+
+
 def test_notebooks(tmp_path: Path) -> None:
     notebook = {
         "nbformat": 4,
