@@ -14,7 +14,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.questions import Question, circumstances, f1, ingest, load, mean, percentile
+from benchmarks.circumstances import circumstances
+from benchmarks.questions import Question, f1, ingest, load, mean, percentile
 from ckllm.assembly import open_knowledge_base
 from ckllm.config import load_settings
 from ckllm.contracts import Answer

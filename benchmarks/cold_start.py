@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
+
+from benchmarks.circumstances import told
 
 QUESTION = "When is a domestic meter replaced?"
 COMMANDS = {
@@ -51,10 +51,7 @@ def main() -> None:
         commands = {name: [part.replace("{documents}", documents) for part in command] for name, command in COMMANDS.items()}
         for name in ("ckllm ingest, nothing new", "ckllm ask"):
             run(commands[name], environment)
-        load = os.getloadavg()[0]
-        print(
-            f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, load {load:.1f} before the first run\n"
-        )
+        print(f"{told()}\n")
         print("| command | seconds, median | least | most | peak MB |\n| --- | --- | --- | --- | --- |")
         for name, command in commands.items():
             runs = [run(command, environment) for _ in range(arguments.runs)]

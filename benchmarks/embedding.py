@@ -11,15 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import platform
 import random
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +26,7 @@ import regex
 import Stemmer
 from numpy.typing import NDArray
 
+from benchmarks.circumstances import told
 from ckllm.config import EmbeddingSettings
 from ckllm.embedding.base import Embedder
 from ckllm.embedding.bundled import MODELS
@@ -158,8 +156,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--models", type=Path, default=platformdirs.user_cache_path("ckllm-tests"))
     arguments = parser.parse_args()
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    print(f"{date.today()}, {machine}, load {os.getloadavg()[0]:.1f}")
+    print(told())
     embedders = open_all(arguments.models)
     first = load(arguments.folder / arguments.sets.split(",")[0], arguments.speed_passages, 1, arguments.seed)
     if arguments.speed_passages:

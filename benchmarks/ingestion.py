@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import random
 import subprocess
 import sys
@@ -24,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from benchmarks.circumstances import circumstances
 
 ROOT = Path(__file__).parents[1]
 WORDS = [
@@ -159,7 +159,7 @@ def main() -> None:
         return
     if not given.folder and not given.generate:
         parser.error("give a folder, or --generate N")
-    print(json.dumps({"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}))
+    print(json.dumps(circumstances()))
     with tempfile.TemporaryDirectory(prefix="ckllm-benchmark-") as work:
         folders = [(given.folder, "given")] if given.folder else []
         for count in given.generate:

@@ -9,7 +9,6 @@ products of attention; a written token reads every weight once. Best of several 
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import os
 import tempfile
 import time
@@ -19,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.circumstances import told
 from benchmarks.llm import prompt
-from benchmarks.store import machine
 from ckllm.config import load_settings
 from ckllm.contracts import Message
 from ckllm.embedding.table import open_embedder
@@ -162,7 +161,7 @@ def main() -> None:
         Row("writing an answer (float32 weights)", written, bandwidth, "GB/s"),
         Row(f"dense search of {VECTORS:,} chunks", search(given.runs), bandwidth, "GB/s"),
     ]
-    print(f"## Limits\n\n{dt.date.today()}; {machine()}; best of {given.runs}\n")
+    print(f"## Limits\n\n{told()}; best of {given.runs}\n")
     print("| stage | reached | the machine's most | share |\n| --- | ---: | ---: | ---: |")
     for row in rows:
         print(f"| {row.stage} | {row.done / 1e9:.1f} {row.unit} | {row.most / 1e9:.1f} | {row.done / row.most:.0%} |")

@@ -10,10 +10,7 @@ stand beside wall-clock seconds: on a shared machine they are the steadier ratio
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import multiprocessing
-import os
-import platform
 import random
 import statistics
 import threading
@@ -24,6 +21,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+from benchmarks.circumstances import told
 
 NEW_TOKENS = 60
 ANSWER_TOKENS = 48
@@ -265,8 +264,7 @@ def run(prompts: int, agreement: int, models_folder: Path) -> str:
     same, f1 = _agreement(agreement, models_folder) if agreement else (0, 0.0)
     length = round(statistics.mean(sample.prompt_tokens for sample in fresh["fast"]))
     lines = [
-        f"{dt.date.today()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"load {os.getloadavg()[0]:.1f}; {prompts} prompts of {length} tokens, {NEW_TOKENS} new tokens",
+        f"{told()}; {prompts} prompts of {length} tokens, {NEW_TOKENS} new tokens",
         "",
         "| measure | fast engine | plain loop | ratio (wall) | ratio (CPU) | target |",
         "| --- | --- | --- | --- | --- | --- |",

@@ -273,7 +273,8 @@ def main() -> None:
     if arguments.child:
         _child(arguments)
         return
-    from benchmarks.questions import circumstances, load
+    from benchmarks.circumstances import circumstances
+    from benchmarks.questions import load
 
     files, questions = load(arguments.folder, [title for title in arguments.articles.split(",") if title], arguments.questions)
     asked = [

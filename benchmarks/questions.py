@@ -8,12 +8,9 @@ row's text.
 from __future__ import annotations
 
 import json
-import platform
 import random
 import re
 import string
-import subprocess
-import time
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -83,18 +80,6 @@ def mean(values: Iterable[float]) -> float | None:
 
 def percentile(values: Sequence[float], share: float) -> float | None:
     return round(sorted(values)[min(len(values) - 1, int(share * len(values)))], 3) if values else None
-
-
-def circumstances() -> dict[str, Any]:
-    """Date, machine and commit of a run."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    import os
-
-    load_average = [round(value, 1) for value in os.getloadavg()]
-    return {
-        "date": time.strftime("%Y-%m-%d %H:%M"), "machine": platform.processor() or platform.machine(), "cores": os.cpu_count(),
-        "load": load_average, "python": platform.python_version(), "commit": commit,
-    }  # fmt: skip
 
 
 def _rows(file: Path) -> list[dict[str, Any]]:

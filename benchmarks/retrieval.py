@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.questions import Question, circumstances, holds, ingest, load, mean
+from benchmarks.circumstances import circumstances
+from benchmarks.questions import Question, holds, ingest, load, mean
 from ckllm.assembly import open_knowledge_base
 from ckllm.config import load_settings
 from ckllm.contracts import Hit

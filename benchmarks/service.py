@@ -17,7 +17,6 @@ import asyncio
 import contextlib
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,8 @@ from typing import Any
 
 import httpx
 import psutil
+
+from benchmarks.circumstances import circumstances
 
 ROOT = Path(__file__).parents[1]
 QUERIES = (
@@ -175,9 +176,8 @@ def main() -> int:
         finally:
             process.terminate()
             process.wait(20)
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     shape = {"searchers": given.searchers, "askers": given.askers, "seconds": seconds}
-    print(json.dumps({**shape, **report, "exit": process.returncode, "machine": machine}))
+    print(json.dumps({**shape, **report, "exit": process.returncode, **circumstances()}))
     return 1 if load.errors or process.returncode else 0
 
 

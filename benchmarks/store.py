@@ -12,20 +12,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import psutil
 
+from benchmarks.circumstances import told
 from ckllm.contracts import Access, Chunk, Hit, digest
 from ckllm.embedding.base import Vectors
 from ckllm.store.base import ChunkRecord, Filter, IndexDescription
@@ -137,17 +135,6 @@ def _lexical(store: MilvusStore, questions: Sequence[str], where: Filter, number
     store.search_lexical("bench", [questions[number]], K, where)
 
 
-def machine() -> str:
-    model = next((line.split(":", 1)[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine())
-    load = os.getloadavg()[0]
-    return f"{os.cpu_count()} cores of {model}, {platform.system()}, Python {platform.python_version()}, load {load:.1f}"
-
-
-def _cpuinfo() -> list[str]:
-    file = Path("/proc/cpuinfo")
-    return file.read_text().splitlines() if file.exists() else []
-
-
 def measure(chunks: int, uri: str) -> dict[str, float]:
     """Everything of one size; times of searches in ms as "NAME p50" and so on."""
     corpus, process = Corpus(chunks), psutil.Process()
@@ -221,7 +208,7 @@ def main() -> None:
     for size in given.chunks:
         command = [sys.executable, "-m", "benchmarks.store", str(size), "--json", *(("--uri", given.uri) if given.uri else ())]
         results[size] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-    print(f"## Store, {given.uri or 'Milvus Lite'}\n\n{date.today()}; {machine()}\n\n{table(results)}")
+    print(f"## Store, {given.uri or 'Milvus Lite'}\n\n{told()}\n\n{table(results)}")
     if given.plot:
         plot(results, given.plot)
 

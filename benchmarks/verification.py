@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.questions import circumstances
+from benchmarks.circumstances import circumstances
 from benchmarks.verification_rows import LabelledSentence, digest, rows
 from ckllm.citations.support import FEATURES, SupportModel, features
 from ckllm.citations.verification import RuleVerifier, TrainedVerifier, Verifier

@@ -1,7 +1,6 @@
-"""Runs a command that ends with the process that started it, even where that one is killed and can end nothing.
+"""Processes that end with the one that started them, even where that one is killed and can end nothing (Linux only).
 
-``python bound.py PARENT COMMAND …``: the kernel sends the command SIGTERM when the process PARENT dies (Linux;
-elsewhere the command runs on). The process becomes the command, so its id is the command's.
+``python bound.py PARENT COMMAND …`` becomes the command, so that its process id is the command's, and binds it to PARENT.
 """
 
 from __future__ import annotations
@@ -15,17 +14,16 @@ _PR_SET_PDEATHSIG = 1
 """`prctl(2)`; it outlives exec."""
 
 
-def bind(parent: int) -> None:
-    """Ask for SIGTERM at the death of `parent`; exits where it has died already."""
-    if sys.platform != "linux":
-        return
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+def die_with(parent: int, by: signal.Signals) -> None:
+    """Have the kernel send this process `by` when the thread that started it ends; end now where `parent` has died already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, by, 0, 0, 0)
     if os.getppid() != parent:
-        sys.exit(1)
+        os._exit(1)
 
 
 def main() -> None:
-    bind(int(sys.argv[1]))
+    die_with(int(sys.argv[1]), signal.SIGTERM)
     os.execv(sys.argv[2], sys.argv[2:])  # noqa: S606 - the command comes from `ckllm ui` itself
 
 

@@ -229,6 +229,8 @@ def _from_file(file: Path) -> dict[str, Any]:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} is not valid TOML: {error}") from None
+    except OSError as error:
+        raise UsageError(f"the settings file {file} cannot be read: {error.strerror}") from None
     flat: dict[str, Any] = {}
     for section, entry in content.items():
         if isinstance(entry, dict):

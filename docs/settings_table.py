@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -30,6 +30,8 @@ def _rows() -> Iterator[str]:
 
 def _values(field: FieldInfo) -> str:
     kind: Any = field.annotation
+    if get_origin(kind) is tuple:
+        return "texts" if get_args(kind)[0] is str else "tables"
     choices = get_args(kind)
     if choices and all(isinstance(choice, str) for choice in choices):
         return " ".join(f"`{choice}`" for choice in choices)
@@ -46,6 +48,8 @@ def _values(field: FieldInfo) -> str:
 
 def _default(field: FieldInfo) -> str:
     default = field.default
+    if isinstance(default, tuple):
+        return " ".join(f"`{one}`" for one in default)
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
     if isinstance(default, int | float):

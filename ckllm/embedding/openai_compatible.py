@@ -16,7 +16,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 from ckllm.embedding.base import Purpose, Vectors
 from ckllm.embedding.limits import cut_to_limit, identity, refuse_long_passages
 from ckllm.embedding.tokens import encodable, load_tokenizer, token_ids
-from ckllm.errors import UpstreamError
+from ckllm.errors import UpstreamError, UsageError
 
 TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 DEFAULT_MAX_TOKENS = 512
@@ -133,9 +133,15 @@ class OpenAiCompatibleEmbedder:
 
 def _endpoint(base_url: str) -> str:
     url = base_url.rstrip("/")
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        parsed = httpx.URL()
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise UsageError(f"embedding.base_url = {base_url!r}: expected http://… or https://…")
     if url.endswith("/embeddings"):
         return url
-    return f"{url}/embeddings" if httpx.URL(url).path.strip("/") else f"{url}/v1/embeddings"
+    return f"{url}/embeddings" if parsed.path.strip("/") else f"{url}/v1/embeddings"
 
 
 def _counter(tokenizer: str) -> Callable[[Sequence[str]], list[int]]:

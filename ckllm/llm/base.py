@@ -149,9 +149,11 @@ class BaseLLM(Stateful, Parameterised, ABC):
         greedy = values["do_sample"] is False or values["temperature"] == 0
         if values["do_sample"] and values["temperature"] == 0:
             raise UsageError("do_sample is True but temperature is 0: set a temperature above 0")
+        if values["num_beams"] > 1 and not (greedy and values["frequency_penalty"] == values["presence_penalty"] == 0):
+            raise UsageError("num_beams above 1 does not go with a temperature, frequency_penalty or presence_penalty")
         stop_token, stop_id = values["stop_token"], values["stop_token_id"]
         request = GenerationRequest(
-            messages=() if task is None else self._messages(task),
+            messages=() if prompt is not None else self._messages(task),
             prompt=prompt,
             temperature=0.0 if greedy else values["temperature"],
             stop=(*((stop_token,) if stop_token else ()), *stop),
@@ -198,6 +200,8 @@ class BaseLLM(Stateful, Parameterised, ABC):
 
     def batch_run(self, tasks: Sequence[Task], **extras: Any) -> list[str | Exception]:
         """The answers in the order of the tasks; in the place of one that failed stands its error."""
+        if isinstance(tasks, str):
+            raise UsageError("a batch is a list of tasks, and this is one text: give [text], or call run")
         results: list[str | Exception] = [""] * len(tasks)
         requests: dict[int, GenerationRequest] = {}
         for index, task in enumerate(tasks):
@@ -275,9 +279,12 @@ class BaseLLM(Stateful, Parameterised, ABC):
 
     # ------------------------------------------------------------------------------------------ inside
 
-    def _messages(self, task: Task) -> tuple[Message, ...]:
+    def _messages(self, task: Task | None) -> tuple[Message, ...]:
         if not isinstance(task, str):
-            return tuple(task)
+            turns = tuple(task) if isinstance(task, Sequence) else ()
+            if not turns or not all(isinstance(turn, Message) for turn in turns):
+                raise UsageError(f"a task is a text, or a list of Message with at least one of them; this is {str(task)[:80]!r}")
+            return turns
         role: Role = self.role  # type: ignore[assignment]  # checked by its rule
         system = (Message("system", self.system_prompt),) if self.system_prompt else ()
         return (*system, Message(role, task))

@@ -5,7 +5,6 @@ It dies with its parent, reaches no network, and turns every failure into one li
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pickle
 import resource
@@ -15,13 +14,13 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from ckllm.bound import die_with
 from ckllm.errors import DataError
 from ingestion.parse.language import preload
 
 if TYPE_CHECKING:
     from ingestion.parse.worker import Task
 
-_PR_SET_PDEATHSIG = 1
 _LENGTH = struct.Struct("<Q")
 _HEADROOM_MB = 1024
 _STACK_BYTES = 256 * 1024 * 1024
@@ -30,7 +29,7 @@ _NETWORK_EVENTS = frozenset({"socket.connect", "socket.getaddrinfo", "socket.get
 
 def serve(parent: int, memory_mb: int) -> None:
     """Parse what comes until standard input ends. `parent` is the process that must be alive for this one to live."""
-    die_with(parent)
+    die_with(parent, signal.SIGKILL)
     # address space that is reserved but never touched counts here too, hence the room; the parent watches what is resident
     limit = (memory_mb + _HEADROOM_MB) * 1024 * 1024
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
@@ -44,14 +43,6 @@ def serve(parent: int, memory_mb: int) -> None:
     reader = threading.Thread(target=_loop, args=(0, answers))
     reader.start()
     reader.join()
-
-
-def die_with(parent: int) -> None:
-    """Have the kernel kill this process when the thread that started it ends; end now where that has happened already."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def _no_network(event: str, _arguments: tuple[Any, ...]) -> None:

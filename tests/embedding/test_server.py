@@ -16,7 +16,7 @@ from ckllm.embedding.bundled import MODELS, prepare
 from ckllm.embedding.calibration import SENTENCES
 from ckllm.embedding.openai_compatible import OpenAiCompatibleEmbedder, estimate_tokens
 from ckllm.embedding.tokens import load_tokenizer, token_ids
-from ckllm.errors import UpstreamError
+from ckllm.errors import UpstreamError, UsageError
 from tests.embedding.embedding_server import DIMENSION, Server
 
 
@@ -138,3 +138,9 @@ def test_the_estimate_is_cautious(models_folder: Path) -> None:
 @given(st.text(max_size=200))
 def test_an_estimate_is_never_more_than_the_bytes(text: str) -> None:
     assert 0 <= estimate_tokens(text) <= len(text.encode("utf-8", "replace"))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:80", "http://[::1/v1", "file:///etc"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(UsageError, match=r"embedding\.base_url"):
+        OpenAiCompatibleEmbedder(address, "small")

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -275,3 +276,17 @@ def test_a_fault_in_the_middle_leaves_no_finish_reason() -> None:
 def test_the_scripted_engine_refuses_when_its_queue_is_empty() -> None:
     with pytest.raises(UpstreamError, match="queue more"):
         ScriptedLLM([]).run("x")
+
+
+@pytest.mark.parametrize("task", [None, 7, [], ["a text"], {"role": "user"}, [{"role": "user", "content": "x"}]])
+def test_what_is_no_task_is_refused(llm: ScriptedLLM, task: Any) -> None:
+    with pytest.raises(UsageError, match="a task is a text"):
+        llm.run(task)
+    with pytest.raises(UsageError, match="a batch is a list"):
+        llm.batch_run("one text")
+
+
+@pytest.mark.parametrize("given", [{"temperature": 0.5}, {"frequency_penalty": 0.5}, {"presence_penalty": -0.5}])
+def test_what_beams_do_not_take_is_refused(llm: ScriptedLLM, given: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match="num_beams"):
+        llm.run("x", num_beams=2, **given)
