@@ -281,7 +281,8 @@ class BaseLLM(Stateful, Parameterised, ABC):
 
     def _messages(self, task: Task | None) -> tuple[Message, ...]:
         if not isinstance(task, str):
-            turns = tuple(task) if isinstance(task, Sequence) else ()
+            given: Any = task  # whatever a caller without types gives
+            turns: tuple[Message, ...] = tuple(given) if isinstance(given, Sequence) else ()
             if not turns or not all(isinstance(turn, Message) for turn in turns):
                 raise UsageError(f"a task is a text, or a list of Message with at least one of them; this is {str(task)[:80]!r}")
             return turns
