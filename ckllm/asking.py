@@ -18,6 +18,10 @@ QUESTION_LIMIT = 20_000
 """Characters of a question. A longer one is refused: cutting it silently would answer another question."""
 
 
+MOST_PASSAGES = 1000
+"""Of one search."""
+
+
 class AskOptions(TypedDict, total=False):
     """Everything that may go with a question; see `Asked` for the meaning of each."""
 
@@ -135,6 +139,13 @@ def refusal(asked: Asked, draft: Draft, reason: str, timings: Timings) -> Answer
         refused=True, sentences=(), citations=(), route=draft.route, evidence=draft.evidence,
         usage=draft.usage, timings=timings, reason=reason,
     )  # fmt: skip
+
+
+def checked_count(k: int) -> int:
+    """How many passages of a search are asked for, as given; UsageError where that is none, or endless."""
+    if not 1 <= k <= MOST_PASSAGES:
+        raise UsageError(f"k = {k}: give a number from 1 to {MOST_PASSAGES:,}")
+    return k
 
 
 def checked_question(text: str, name: str = "question") -> str:

@@ -1,9 +1,9 @@
 """Start here: the plot of the read path.
 
 `stream` names every stage in order: rewrite → route → retrieve → rerank → evidence → prompt → generate → check → compose. Each
-stage is a call; how it works is in its own module. What stored rows answer exactly is computed, and no model is asked. `ask`
-drains the stream. Where the draft does not hold, the ladder goes
-down: supported sentences → exact quotes of the best evidence → an honest refusal.
+stage is a call; how it works is in its own module. What stored rows answer exactly is computed, and no model is asked. Where the
+draft does not hold, the ladder goes down: supported sentences → exact quotes of the best evidence → an honest refusal. `ask`
+drains the stream.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from ckllm.asking import Asked, AskOptions, Draft, Found, checked_question, refusal
+from ckllm.asking import Asked, AskOptions, Draft, Found, checked_count, checked_question, refusal
 from ckllm.citations.markers import DraftFilter
 from ckllm.contracts import (
     OWNER,
@@ -144,7 +144,7 @@ class KnowledgeBase:
         self, queries: Sequence[str], k: int | None = None, where: Where = "", user: User = None
     ) -> list[SearchResult]:
         """One result a query, in order; the queries are embedded together. `seconds` is each one's share of the time."""
-        wanted = k or self.settings.retrieval.k
+        wanted = self.settings.retrieval.k if k is None else checked_count(k)
         began = time.perf_counter()
         found = self._find([checked_question(query, "query") for query in queries], user, where, Stopwatch(), wanted)
         seconds = round((time.perf_counter() - began) / max(1, len(found)), 4)

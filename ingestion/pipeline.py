@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Sequence
 
 from ckllm.contracts import IngestReport
+from ckllm.errors import UsageError
 from ingestion.account import Account, merged
 from ingestion.embed import embedded
 from ingestion.known import UNFINISHED
@@ -47,6 +48,8 @@ def ingest(
     """
     if isinstance(sources, str | os.PathLike):
         sources = [sources]
+    if not all(group.strip() for group in groups):
+        raise UsageError("a group's name is empty, so nobody could see the documents: leave it out, and everybody can")
     options = options or IngestOptions.from_settings(kb.settings.ingest)
     account = Account(kb.collection, progress)
     with writing(kb.home) as scratch:

@@ -109,7 +109,7 @@ def watch(
     changes.home = str(kb.home.absolute()) + os.sep
     hashes: Hashes = {}
     observer = Observer()
-    for folder in sorted(_folders(sources)):
+    for folder in sorted(watched(sources)):
         observer.schedule(changes, folder, recursive=True)  # type: ignore[arg-type]
     observer.start()
     try:
@@ -133,8 +133,11 @@ def watch(
         observer.join()
 
 
-def _folders(sources: Sequence[str]) -> set[str]:
-    """Existing folders that hold everything the sources name; a glob's is its part before the first pattern."""
+def watched(sources: Sequence[str]) -> set[str]:
+    """Existing folders that hold everything the sources name; a glob's is its part before the first pattern.
+
+    Raises UsageError for a source that is not on disk.
+    """
     found: set[str] = set()
     for source in sources:
         if source == "-" or "://" in source:

@@ -268,6 +268,9 @@ def test_an_unknown_expert_or_option_is_refused(kb: KnowledgeBase) -> None:
         kb.ask(QUESTION, expert="law")
     with pytest.raises(UsageError, match="k = 0"):
         kb.ask(QUESTION, k=0)
+    for k in (-1, 0, 1001):
+        with pytest.raises(UsageError, match=f"k = {k}"):
+            kb.search(QUESTION, k=k)
     with pytest.raises(TypeError):
         kb.ask(QUESTION, nonsense=1)  # type: ignore[call-arg]
 

@@ -97,6 +97,8 @@ def ask(
     Example: ckllm ask "How long must the chlorine contact time be?"
     """
     _exactly_one(question, batch, "QUESTION")
+    if only_base and expert not in ("auto", "base"):
+        raise UsageError(f"--only-base and --expert {expert} contradict each other: give one of them")
     options: AskOptions = {"k": k, "expert": "base" if only_base else expert, "top_experts": top_experts, "user": as_user}
     with session(context).reading(collection) as kb:
         if batch is not None:

@@ -48,6 +48,10 @@ def ingest(
 
     if watch and runner != "here":
         raise UsageError("--watch follows changes on this machine: leave out --runner")
+    if watch:
+        from ingestion.watch import watched
+
+        watched(sources)  # what cannot be watched is refused before anything is done
     with session(context).open(collection, create=True) as kb:
         with running_on(runner) as remote, shown_progress(as_json) as progress:
             report = pipeline.ingest(sources, kb, groups=tuple(group or ()), sync=sync, progress=progress, runner=remote)

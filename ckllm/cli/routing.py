@@ -55,6 +55,7 @@ def route_question(
 
     Example: ckllm experts route "Write a function that sorts a list"
     """
+    from ckllm.asking import checked_question
     from ckllm.assembly import open_router
     from ckllm.experts.base import RouteRequest
 
@@ -63,7 +64,7 @@ def route_question(
     router = open_router(session(context).settings())
 
     def route(text: str) -> Route:
-        return router.route([RouteRequest(text)])[0]
+        return router.route([RouteRequest(checked_question(text))])[0]
 
     if batch is not None:
         batch_rows.answer_each(batch, "question", lambda text: route(text).as_json())

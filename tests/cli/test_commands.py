@@ -201,3 +201,17 @@ def test_chat_answers_line_by_line(run: Run, notes: Path, monkeypatch: pytest.Mo
     assert [row["question"] for row in done.rows] == ["How many cars does the ferry take?", "Who opened the bridge?"]
     assert all(set(row) >= ANSWER_KEYS for row in done.rows)
     assert "the question is empty" in done.err
+
+
+def test_what_cannot_be_watched_is_refused_before_anything_is_done(run: Run, notes: Path) -> None:
+    assert run("ingest", notes, "--watch", "https://example.org/").code == 2
+    assert run("documents", "list", "--json").json == []
+
+
+def test_base_alone_and_an_expert_contradict_each_other(run: Run) -> None:
+    done = run("ask", "How long is the bridge?", "--only-base", "--expert", "qa")
+    assert (done.code, "contradict" in done.err) == (2, True)
+
+
+def test_an_empty_question_is_not_routed(run: Run) -> None:
+    assert run("experts", "route", "?").code == 2

@@ -57,6 +57,14 @@ def test_a_source_given_twice_is_counted_once(kb: Collection, folder: Path) -> N
     assert counts(ingest([folder, a, str(folder / "*.txt")], kb)) == (1, 0, 0, 0, 0)
 
 
+@pytest.mark.parametrize("groups", [("",), ("staff", " ")])
+def test_a_group_without_a_name_is_refused(kb: Collection, folder: Path, groups: tuple[str, ...]) -> None:
+    write(folder, {"a.txt": TEXT})
+    with pytest.raises(UsageError, match="group's name is empty"):
+        ingest([folder], kb, groups=groups)
+    assert kb.catalogue.documents("main") == []
+
+
 def test_a_folder_whose_name_ends_like_an_archives_mark_is_a_folder(kb: Collection, folder: Path) -> None:
     write(folder, {"new!/really!/a.txt": TEXT, "new!/really!/broken.pdf": "%PDF-1.7 nothing more"})
     with zipfile.ZipFile(folder / "new!" / "really!" / "b.zip", "w") as archive:
