@@ -11,25 +11,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import TypeAlias
 
 import regex
 
 from ckllm.contracts import RowSet
 from ckllm.records import values
-from ckllm.records.values import Day, Numbers, is_missing
-from ckllm.records.vocabulary import GENERIC_NAMES, GROUPED, JOINING, SUMS, TITLE_BREAKS, TOTALS
+from ckllm.records.cells import record_cells, table_cells
+from ckllm.records.doubts import adds_up, certain, is_cut, sum_row
+from ckllm.records.values import Day, Numbers
+from ckllm.records.vocabulary import GENERIC_NAMES, GROUPED, JOINING, TITLE_BREAKS
 from ckllm.records.words import Word, folded, spaced, words
 from ckllm.store.catalogue_rows import Rowed, RowedText
 
 MOST_ROWS = 200_000
 MOST_CHARACTERS = 40_000_000
-MOST_COLUMNS = 200
 CAPTION_WORDS = 10
 """Words of the line before a table up to which it is taken for its caption."""
 _CAPTION_LENGTH = 160
-LONGEST_TOTAL = 40
-"""Characters of a first cell that may say that a row sums up others."""
 SAMPLE = 200
 """Rows that are asked how the table writes its numbers."""
 POINT = frozenset(["en", "hi", "zh", "ja", "ko", "th"])
@@ -46,20 +44,8 @@ EXACT = frozenset(
 )  # fmt: skip
 """Formats that say what a row is. In a PDF rows are told by their looks, and tables end with the page."""
 _UNIT = regex.compile(r"[(\[]\s*([^()\[\]]{1,12})\s*[)\]]\s*$|\b(?:in|en)\s+([€$£¥₹%]|\p{L}{1,3})$")
-_SUM = regex.compile(
-    rf"^(?:{'|'.join(SUMS)})\b|\b(?:{'|'.join(SUMS)})\W*$|^(?:sum|average) of\b|^all\s|^world\W*$|^[Σ∑]", regex.IGNORECASE
-)
-"""Of a cell that says that its row sums up others."""
-_TOTAL_STARTS = frozenset(word[:3] for word in TOTALS)
 CUT_OFF = "cut off"
 """In the warnings of documents of which not all rows were taken over."""
-_PLAIN_BAR = regex.compile(r"(?<!\\)\|")
-_RULE = regex.compile(r"\s*\|?[\s:|-]+\|?\s*")
-_FIELD = regex.compile(r"( *)([^\n]*?\S):(?: (.*))?")
-
-
-_Parsed: TypeAlias = tuple[list[str], list[list[str]], frozenset[int]]
-"""Names of columns, rows, columns of lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,19 +182,19 @@ def read(rowed: Rowed, content: RowedText, at: int, section: str, langs: tuple[s
     """Row set number `at` of a document; None where its rows are not certain."""
     one = content.row_sets[at]
     data = len(one.rows) - one.header
-    if not 1 <= data <= MOST_ROWS or one.end - one.start > MOST_CHARACTERS or one.header > 2 or _is_cut(content, at):
+    if not 1 <= data <= MOST_ROWS or one.end - one.start > MOST_CHARACTERS or one.header > 2 or is_cut(content, at):
         return None
     if not one.records and not one.header:
         return None
-    parsed = _records(content.text, one) if one.records else _rows(content.text, one, rowed.media_type == _MARKDOWN)
+    parsed = record_cells(content.text, one) if one.records else table_cells(content.text, one, rowed.media_type == _MARKDOWN)
     if parsed is None:
         return None
     names, rows, lists = parsed
     starts = one.rows[one.header :]
-    if not _certain(names, rows, one.records):
+    if not certain(names, rows, one.records):
         return None
-    if not one.records and (sums := _sum_row(rows)) is not None:
-        if sums < len(rows) - 1 or not _adds_up(rows):
+    if not one.records and (sums := sum_row(rows)) is not None:
+        if sums < len(rows) - 1 or not adds_up(rows):
             return None
         rows, starts = rows[:-1], starts[:-1]
         one = RowSet(one.start, one.rows[-1], one.rows[:-1], one.header)
@@ -217,137 +203,6 @@ def read(rowed: Rowed, content: RowedText, at: int, section: str, langs: tuple[s
     columns = tuple(_column(name, langs) for name in names)
     called, around = _called(rowed, content, at, section)
     return Table(rowed, content.text, one, columns, rows, starts, called, around, langs, lists)
-
-
-# ------------------------------------------------------------------------------------------------ cells
-
-
-def _rows(text: str, one: RowSet, markdown: bool) -> _Parsed | None:
-    lines = text[one.start : one.end].split("\n")
-    if len(lines) != len(one.rows):
-        return None
-    split = _markdown_cells if markdown else _cells
-    header = [split(line) for line in lines[: one.header]]
-    if markdown:
-        if one.header != 2 or not _RULE.fullmatch(lines[1]):
-            return None
-        header = header[:1]
-    if any(cells is None for cells in header):
-        return None
-    width = max(len(cells) for cells in header if cells is not None)
-    names = [
-        " ".join(dict.fromkeys(cells[at] for cells in header if cells is not None and at < len(cells) and cells[at]))
-        for at in range(width)
-    ]
-    body = lines[one.header :]
-    if not markdown and not any(line.endswith("|") or "\\|" in line for line in body):
-        return names, [line.split(" | ") for line in body], frozenset()
-    rows = [split(line) for line in body]
-    made = [row for row in rows if row is not None]
-    return (names, made, frozenset()) if len(made) == len(rows) else None
-
-
-def _cells(line: str) -> list[str]:
-    cells = (line + " ").split(" | ")
-    cells[-1] = cells[-1].strip()
-    cells[0] = cells[0].strip()
-    return [cell.replace("\\|", "|") for cell in cells] if "\\|" in line else cells
-
-
-def _markdown_cells(line: str) -> list[str] | None:
-    bare = line.strip()
-    if bare.startswith(">"):
-        return None
-    bare = bare.removeprefix("|")
-    bare = bare[:-1] if bare.endswith("|") and not bare.endswith("\\|") else bare
-    return [cell.strip().replace("\\|", "|") for cell in _PLAIN_BAR.split(bare)]
-
-
-def _records(text: str, one: RowSet) -> _Parsed | None:
-    """Fields by their path of keys, in the order in which they first appear."""
-    paths: dict[tuple[str, ...], int] = {}
-    lists: set[tuple[str, ...]] = set()
-    rows: list[list[str]] = []
-    ends = (*one.rows[1:], one.end)
-    for start, end in zip(one.rows, ends, strict=True):
-        row: dict[int, str] = {}
-        above: list[tuple[int, str]] = []
-        for line in text[start:end].strip("\n").split("\n"):
-            match = _FIELD.fullmatch(line)
-            depth = len(line) - len(line.lstrip(" "))
-            while above and above[-1][0] >= depth:
-                above.pop()
-            if match is None:
-                path = tuple(key for _, key in above)
-                value = line.strip()
-                lists.add(path)
-            else:
-                above.append((depth, match[2]))
-                path = tuple(key for _, key in above)
-                value = (match[3] or "").strip()
-            if not path:
-                return None
-            if value:
-                at = paths.setdefault(path, len(paths))
-                row[at] = f"{row[at]}; {value}" if at in row else value
-        if len(paths) > MOST_COLUMNS:
-            return None
-        rows.append([row.get(at, "") for at in range(max(row, default=-1) + 1)])
-    return [" ".join(path) for path in paths], rows, frozenset(at for path, at in paths.items() if path in lists)
-
-
-# ------------------------------------------------------------------------------------------------ doubts
-
-
-def _certain(names: Sequence[str], rows: Sequence[Sequence[str]], records: bool) -> bool:
-    width = len(names)
-    if not 1 <= width <= MOST_COLUMNS or not any(names):
-        return False
-    if records:
-        return True
-    # a row with one cell may be a heading within the table, or a remark below it
-    return width >= 2 and all(len(row) <= width and len(row) - row.count("") > 1 for row in rows)
-
-
-def _is_cut(content: RowedText, at: int) -> bool:
-    """Whether a neighbour follows or precedes with nothing between: a blank row may have cut one table in two."""
-    one = content.row_sets[at]
-    if one.records:
-        return False
-    before = content.row_sets[at - 1] if at else None
-    after = content.row_sets[at + 1] if at + 1 < len(content.row_sets) else None
-    return (before is not None and not content.text[before.end : one.start].strip()) or (
-        after is not None and not content.text[one.end : after.start].strip()
-    )
-
-
-def _sum_row(rows: Sequence[Sequence[str]]) -> int | None:
-    """The first row that says that it sums up others: "Total", "Total 2023", "All"."""
-    for at, row in enumerate(rows):
-        first = row[0] or next(cell for cell in row if cell)
-        if first[:3].lower() in _TOTAL_STARTS and len(first) <= LONGEST_TOTAL:
-            parts = folded(first).replace(":", " ").replace("-", "").split()
-            if parts[0] in SUMS or all(part in TOTALS for part in parts):
-                return at
-        if any(len(cell) <= LONGEST_TOTAL and _SUM.search(cell) for cell in row):
-            return at
-    return None
-
-
-def _adds_up(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the last row is the sum of those above it in some column of plain numbers."""
-    width = max(map(len, rows))
-    for column in range(width):
-        try:
-            values = [float(row[column].replace(",", "")) for row in rows if column < len(row) and not is_missing(row[column])]
-        except ValueError:
-            continue
-        if len(values) > 2 and abs(sum(values[:-1]) - values[-1]) < 1e-6 * max(1.0, abs(values[-1])):
-            return True
-    return False
-
-
-# ------------------------------------------------------------------------------------------------ names
 
 
 def _column(name: str, langs: tuple[str, ...]) -> Column:
