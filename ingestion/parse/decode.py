@@ -19,6 +19,12 @@ _CANDIDATES = [
     "cp1257", "koi8_r", "koi8_u", "shift_jis", "cp932", "euc_jp",
     "gb18030", "big5", "euc_kr", "cp949", "iso8859_2", "iso8859_5", "iso8859_7", "iso2022_jp", "cp437", "cp850", "mac_roman",
 ]  # fmt: skip
+_NOT_DECLARED = frozenset(
+    [
+        "utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-7", "idna", "punycode", "undefined", "unicode-escape",
+        "raw-unicode-escape",
+    ]
+)  # fmt: skip
 _WESTERN = frozenset("ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜßàáâãäåæçèéêëìíîïñòóôõöøùúûüÿŒœ’‘“”„–—…€£°§©®™«»·•¿¡ºª±µ½¼²³\xa0")
 
 
@@ -60,15 +66,15 @@ def _cut_or_rare(data: bytes, error: UnicodeDecodeError) -> bool:
 
 
 def _known(name: str) -> str:
+    """Python's name of an encoding of text; "" for any other codec, and for what no document is written in."""
     try:
         found = codecs.lookup(name.strip().strip("\"'")).name if name.strip() else ""
+        "".encode(found or "ascii")  # LookupError for codecs that are none of text, such as zlib
     except (LookupError, ValueError):
         return ""
     if found in ("iso8859-1", "ascii"):  # as browsers read it (WHATWG Encoding Standard)
         return "cp1252"
-    return (
-        found if found not in ("utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-7", "idna", "punycode", "hex", "base64") else ""
-    )
+    return "" if found in _NOT_DECLARED else found
 
 
 def wide_encoding(data: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ingestion.parse.text import TextBuilder, one_line
 _MAX_DEPTH = 200
 _RECORD_LINES = 40
 _BLOB = 5000
+_FIELD = re.compile(r"\S:(?:\s|$)", re.MULTILINE)
 
 
 def parse(source: Source, media_type: str, _folder: Path) -> Document:
@@ -24,7 +26,7 @@ def parse(source: Source, media_type: str, _folder: Path) -> Document:
     values = list(_values(text, media_type, builder))
     for value in values:
         _add(builder, value)
-    if not builder.warnings and all(isinstance(value, dict) for value in values):
+    if not builder.warnings and all(isinstance(value, dict) and not _reads_as_fields(value) for value in values):
         builder.records(0, len(values))
     return builder.build(_title(values), source)
 
@@ -64,7 +66,7 @@ def _add(builder: TextBuilder, value: Any) -> None:
         first = len(builder)
         for item in value:
             _add_record(builder, item)
-        if all(isinstance(item, dict) for item in value):
+        if all(isinstance(item, dict) and not _reads_as_fields(item) for item in value):
             builder.records(first, len(value))
     elif isinstance(value, dict) and sum(1 for _ in _lines(value, 0)) > _RECORD_LINES:
         for key, member in value.items():
@@ -105,6 +107,15 @@ def _lines(value: Any, depth: int, key: str = "") -> Iterator[str]:
             yield f"{indent}  {line.strip()}"  # deeper than its key, and never empty: it cannot pass for a field or a record
     elif (text := _scalar(value)) != "":
         yield f"{label}{text}"
+
+
+def _reads_as_fields(value: Any) -> bool:
+    """Whether a list or a name in it stands there like a field of its own: who reads the record back would take it for one."""
+    if isinstance(value, dict):
+        return any(_FIELD.search(str(name)) is not None or _reads_as_fields(member) for name, member in value.items())
+    if isinstance(value, list):
+        return any(_FIELD.search(item) is not None if isinstance(item, str) else _reads_as_fields(item) for item in value)
+    return False
 
 
 def _scalar(value: Any) -> str:

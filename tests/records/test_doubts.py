@@ -191,3 +191,18 @@ def test_a_record_cannot_be_forged_in_a_value(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["No table here. The tools are on shelf A.", "Tool | Shelf\nSaw | A\n\nThat is how it was."])
 def test_without_a_table_nothing_is_computed(tmp_path: Path, text: str) -> None:
     assert ask(tmp_path, "How many tools have the shelf A?", tools_txt=text).computed is None
+
+
+@pytest.mark.parametrize("odd", ["size: small", "see:"])
+def test_a_list_that_holds_what_reads_as_a_field_is_not_counted(tmp_path: Path, odd: str) -> None:
+    """`tags: ["home", "size: small"]` stands in the text as a field of `tags` would."""
+    question = "How many products with tags home are there?"
+    records = [
+        {"product": "Lamp", "price": 25, "tags": ["home", odd]}, {"product": "Candle", "price": 2, "tags": ["home"]},
+        {"product": "Desk", "price": 210},
+    ]  # fmt: skip
+    assert ask(tmp_path, question, products_jsonl=jsonl(records)).computed is None
+    records[0] = {"product": "Lamp", "price": 25, "tags": ["home", "light"], "tags: old": ["home"]}
+    assert ask(tmp_path, question, products_jsonl=jsonl(records)).computed is None
+    del records[0]["tags: old"]
+    assert ask(tmp_path, question, products_jsonl=jsonl(records)).short_answer == "2"

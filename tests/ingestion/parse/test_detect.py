@@ -131,3 +131,8 @@ def test_a_declared_encoding_is_believed_where_the_bytes_agree() -> None:
 def test_a_few_broken_bytes_do_not_change_the_encoding() -> None:
     data = ("Grüße aus Köln. " * 40).encode() + b"\xff and on"
     assert decode(data)[0].startswith("Grüße aus Köln.")
+
+
+@pytest.mark.parametrize("declared", ["rot13", "zlib", "quopri", "undefined", "unicode_escape", "x" * 5000, "a\x00b"])
+def test_a_declared_codec_that_is_none_of_text_is_not_believed(declared: str) -> None:
+    assert decode("C:\\new, Grüße aus Köln".encode("cp1252"), declared) == ("C:\\new, Grüße aus Köln", "cp1252")
