@@ -39,6 +39,7 @@ _SCORED = 20
 _POINTS = 400
 """Of the curve; 200 steps stay well below it."""
 _END_S = 10.0
+"""How long a process that is to end may take before it is killed."""
 
 
 class TrainBody(Body):
@@ -75,6 +76,7 @@ class Runs:
         with self._guard:
             if self._run is not None and not self._run.state.final:
                 raise HttpError(409, "training_runs", f"the expert {self._run.name!r} is being trained: wait for it, or stop it")
+            _ended(self._process)
             plan = self._plan(body)
             self._process = process = subprocess.Popen(
                 [sys.executable, "-m", "ckllm.service.training_process"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -87,19 +89,15 @@ class Runs:
             return self._run
 
     def stop(self) -> TrainingRun | None:
-        """The run ends, and may be gone on with."""
+        """The run ends, and may be gone on with: its process is gone when this returns."""
         with self._guard:
             process, run = self._process, self._run
-            if process is None or run is None or run.state.final:
-                return run
-            self._run = replace(run, state=JobState.CANCELLED)
-            assert process.stdin is not None
-            process.stdin.close()
-        try:
-            process.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        return self._run
+            if process is not None and run is not None and not run.state.final:
+                self._run = run = replace(run, state=JobState.CANCELLED)
+                assert process.stdin is not None
+                process.stdin.close()
+        _ended(process)
+        return run
 
     def _plan(self, body: TrainBody) -> Plan:
         from ckllm.experts.training.loop import TrainingOptions
@@ -150,6 +148,17 @@ class Runs:
             else:
                 self._rows(run.name).unlink(missing_ok=True)
                 self._run = replace(run, state=JobState.DONE, doing="")
+
+
+def _ended(process: subprocess.Popen[bytes] | None) -> None:
+    """Wait for the end of a process that has been told to end, or has told its last; two at once would share checkpoints."""
+    if process is None:
+        return
+    try:
+        process.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def router(core: Core) -> APIRouter:

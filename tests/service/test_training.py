@@ -74,9 +74,24 @@ def test_a_run_is_stopped_and_its_process_ends(service: Served) -> None:
         stopped = client.stop_training()
         assert stopped is not None
         assert stopped.state is JobState.CANCELLED
-        wait_for(lambda: not children(), 60)
+        assert not children(), "a run of the same name may start now"
         assert "slow" not in [one.name for one in client.experts()]
         assert latest(client).state is JobState.CANCELLED
+
+
+def test_a_run_that_does_not_end_is_killed_before_the_next_one_starts(
+    service: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ckllm.service.training._END_S", 0.0)
+    with service.client() as client:
+        client.train("slow", rows=ROWS)
+        [first] = children()
+        client.stop_training()
+        client.train("slow", rows=ROWS)
+        [second] = children()
+        assert first != second
+        client.stop_training()
+        assert not children()
 
 
 def test_rows_that_cannot_be_used_are_said_so(service: Served) -> None:
