@@ -1,4 +1,4 @@
-"""Questions that are answered from the rows of one table or record set, or passed on.
+"""Questions that are answered from the rows of one table or record set, be it split over files, or passed on.
 
 A wrong number is worse than none: see :mod:`ckllm.records.plan` for what has to be certain. Rows are read back from the stored
 text of the document, all of them, whichever chunks were found; every row that is cited is the exact slice of that text.
@@ -15,6 +15,7 @@ from ckllm.records.computing import Result, computed
 from ckllm.records.parts import longest
 from ckllm.records.plan import NoPlanError, plans
 from ckllm.records.question import Question, recognised
+from ckllm.records.series import Part, located, series
 from ckllm.records.table import Table, read, usable
 from ckllm.records.telling import told
 from ckllm.records.vocabulary import LANGUAGES
@@ -40,6 +41,8 @@ class RowSource(Protocol):
 
     def chunks_at(self, rowed: Rowed, content: RowedText, offsets: Sequence[int]) -> list[Chunk]: ...
 
+    def beside(self, rowed: Rowed, start: str, access: Access) -> list[tuple[str, Rowed | None]]: ...
+
 
 @dataclass(frozen=True, slots=True)
 class RowSentence:
@@ -64,7 +67,8 @@ class RowAnswer:
 @dataclass(frozen=True, slots=True)
 class _Candidate:
     result: Result
-    content: RowedText
+    parts: tuple[Part, ...]
+    """The tables that the result's rows are of, one after the other."""
 
 
 class _UnclearError(Exception):
@@ -115,8 +119,23 @@ def _candidates(
             table = read(rowed, content, at, chunk.section, langs)
             if table is None:
                 _refuse_rival(asked, rowed, content, at, chunk.section)
-            elif result := _result(asked, table):
-                yield _Candidate(result, content)
+            elif candidate := _candidate(asked, Part(table, content), None if narrowed else source, access):
+                yield candidate
+
+
+def _candidate(asked: Question, found: Part, source: RowSource | None, access: Access) -> _Candidate | None:
+    """What all files say that the table is split over, or the one whose number the question gives."""
+    split = series(found, source, access) if source else None
+    table = found.table
+    if split is not None:
+        of_all = _result(asked, split.bare)
+        if of_all is not None and not split.parts:
+            raise _UnclearError
+        if of_all is not None:
+            return _Candidate(of_all, split.parts)
+        table = split.named
+    result = _result(asked, table)
+    return _Candidate(result, (found,)) if result else None
 
 
 def _may_fit(asked: Question, rowed: Rowed, content: RowedText, at: int, section: str) -> bool:
@@ -173,30 +192,48 @@ def _one(found: Sequence[_Candidate]) -> _Candidate | None:
 
 
 def _answered(asked: Question, chosen: _Candidate, hits: Sequence[Hit], source: RowSource) -> RowAnswer | None:
-    result, table = chosen.result, chosen.result.plan.table
+    result, parts = chosen.result, chosen.parts
     answer = told(result, asked.lang)
-    header = table.header_span()
-    spans = [[table.span(row) for row in line.rows] or [header or table.span(0)] for line in answer.lines]
-    starts = [start for some in spans for start, _ in some]
-    chunks = source.chunks_at(table.rowed, chosen.content, starts)
-    if len(chunks) < len(starts):
-        return None  # the version is going while it is read
+    spans = [[_place(parts, row) for row in line.rows] or [(0, _head(parts[0].table))] for line in answer.lines]
+    chunks: dict[tuple[int, int], Chunk] = {}
+    for at, part in enumerate(parts):
+        starts = [span[0] for some in spans for one, span in some if one == at]
+        found = source.chunks_at(part.table.rowed, part.content, starts)
+        if len(found) < len(starts):
+            return None  # the version is going while it is read
+        chunks |= {(at, start): chunk for start, chunk in zip(starts, found, strict=True)}
     known = {hit.chunk_id: hit for hit in hits}
     used: dict[str, Hit] = {}
-    for chunk in chunks:
-        used.setdefault(chunk.chunk_id, known.get(chunk.chunk_id) or _hit(chunk, table.rowed))
+    for at, span in (one for some in spans for one in some):
+        chunk = chunks[at, span[0]]
+        used.setdefault(chunk.chunk_id, known.get(chunk.chunk_id) or _hit(chunk, parts[at].table.rowed))
     markers = {chunk_id: marker for marker, chunk_id in enumerate(used, start=1)}
-    of = iter(chunks)
     sentences = tuple(
-        RowSentence(line.text, tuple(Quote(markers[next(of).chunk_id], start, end, table.text[start:end]) for start, end in some))
+        RowSentence(
+            line.text,
+            tuple(
+                Quote(markers[chunks[at, start].chunk_id], start, end, parts[at].content.text[start:end])
+                for at, (start, end) in some
+            ),
+        )
         for line, some in zip(answer.lines, spans, strict=True)
     )
     plan = result.plan
     note = Computed(
-        plan.operation if plan.extreme is None else plan.extreme, table.name, table.rowed.document_id,
+        plan.operation if plan.extreme is None else plan.extreme, plan.table.name, parts[0].table.rowed.document_id,
         tuple(condition.shown for condition in plan.conditions), len(result.rows), result.of, result.value,
     )  # fmt: skip
     return RowAnswer(sentences, tuple(used.values()), answer.short, note, plan.operation == "list")
+
+
+def _place(parts: Sequence[Part], row: int) -> tuple[int, tuple[int, int]]:
+    """The part that a row is in, and the row's span there."""
+    at, there = located(parts, row)
+    return at, parts[at].table.span(there)
+
+
+def _head(table: Table) -> tuple[int, int]:
+    return table.header_span() or table.span(0)
 
 
 def _hit(chunk: Chunk, rowed: Rowed) -> Hit:

@@ -74,6 +74,8 @@ class Table:
     langs: tuple[str, ...]
     lists: frozenset[int] = frozenset()
     """Columns whose cells are lists: several values, separated by commas."""
+    shown: str = ""
+    """The name for people, where it is not the first of `names`."""
     _cells: dict[int, list[str]] = field(default_factory=dict, compare=False)
     _numbers: dict[int, Numbers | None] = field(default_factory=dict, compare=False)
     _dates: dict[int, dict[str, Day | None] | None] = field(default_factory=dict, compare=False)
@@ -121,7 +123,7 @@ class Table:
     @cached_property
     def name(self) -> str:
         """For people."""
-        return next(iter(self.names), "") or self.rowed.title or self.rowed.source
+        return self.shown or next(iter(self.names), "") or self.rowed.title or self.rowed.source
 
     @cached_property
     def name_words(self) -> tuple[Word, ...]:

@@ -7,7 +7,7 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, select
 
 from ckllm.contracts import Access, Chunk, ElementKind, RowSet, VersionState
 from ckllm.store.catalogue_rows import Rowed, RowedText, unpack_names, unpack_rows, visible
@@ -36,6 +36,25 @@ class RowSetReader(Database):
             if row.id in having and visible(unpack_names(row.groups), access)
         }
         return [found[one] for one in dict.fromkeys(version_ids) if one in found]
+
+    def beside(self, rowed: Rowed, start: str, access: Access) -> list[tuple[str, Rowed | None]]:
+        """Documents of the same collection, visible to `access`, whose source begins with `start`; None for those without a live
+        version. Rowed or not, what has a live version is given.
+        """
+        table, document = version_table.c, document_table.c
+        columns = (table.id, table.document_id, table.source, table.title, table.lang, table.media_type)
+        live = and_(table.document_id == document.id, table.state == VersionState.LIVE)
+        mine = select(table.collection).where(table.id == rowed.version_id).scalar_subquery()
+        query = select(*columns, table.warnings, document.source.label("place"), document.groups)
+        query = query.select_from(document_table.outerjoin(version_table, live))
+        query = query.where(document.collection == mine, document.source.startswith(start, autoescape=True))
+        with self._reading() as connection:
+            rows = connection.execute(query.order_by(document.source)).all()
+        return [
+            (row.place, None if row.id is None else Rowed(*row[:6], tuple(json.loads(row.warnings))))
+            for row in rows
+            if visible(unpack_names(row.groups), access)
+        ]
 
     def rowed_text(self, version_id: str) -> RowedText | None:
         """Text, row sets and the spans of its chunks, read as of one moment; None where the version is gone by now."""
