@@ -27,7 +27,18 @@ from ckllm.contracts import (
     Verified,
 )
 from ckllm.errors import UnknownDocumentError, UpstreamError, UsageError
-from ckllm.service.nouns import CollectionSummary, Conversation, ConversationTurn, ExpertSummary, Job, JobState, Me, TrainingRun
+from ckllm.service.nouns import (
+    CollectionSummary,
+    Conversation,
+    ConversationTurn,
+    ExpertSummary,
+    FileState,
+    Job,
+    JobFile,
+    JobState,
+    Me,
+    TrainingRun,
+)
 
 Upload = Path | tuple[str, bytes]
 """A file, or a name with bytes."""
@@ -333,7 +344,9 @@ def _answer(row: Mapping[str, Any]) -> Answer:
 
 
 def _job(row: Mapping[str, Any]) -> Job:
-    return Job(**{**row, "state": JobState(row["state"]), "groups": tuple(row["groups"]), "sources": tuple(row["sources"])})
+    files = tuple(JobFile(**{**one, "state": FileState(one["state"])}) for one in row.get("files", ()))
+    known = {"state": JobState(row["state"]), "groups": tuple(row["groups"]), "sources": tuple(row["sources"]), "files": files}
+    return Job(**{**row, **known})
 
 
 def _run(row: Mapping[str, Any] | None) -> TrainingRun | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from ckllm.contracts import IngestReport, Rejected
-from ingestion.options import Progress, ProgressListener
+from ingestion.options import Progress, ProgressListener, Step
 
 _LISTEN_EVERY_S = 0.1
 
@@ -26,6 +26,10 @@ class Account:
         self._counts: Counter[str] = Counter()
         self._stages: dict[str, float] = {}
         self._rejected: list[Rejected] = []
+        self._steps: dict[str, Step] = {}
+        """Not told yet."""
+        self._parts: dict[str, tuple[int, int]] = {}
+        """Chunks written, and how many there are, of sources that are being embedded."""
 
     @contextmanager
     def clock(self, stage: str) -> Iterator[None]:
@@ -44,14 +48,27 @@ class Account:
         """More sources to go through."""
         self._add("found", count, "")
 
+    def reading(self, source: str) -> None:
+        """A source was given to the parsers."""
+        self._step(Step(source, "reading"))
+
+    def parsed(self, source: str, chunks: int) -> None:
+        """A source is read, and its chunks wait to be embedded."""
+        with self._lock:
+            self._parts[source] = (0, chunks)
+        self._step(Step(source, "embedding", of=chunks))
+
     def unchanged(self, source: str) -> None:
+        self._step(Step(source, "unchanged"))
         self._add("unchanged", 1, source)
 
     def written(self, source: str, *, replaced: bool) -> None:
         """A document went live."""
+        self._step(Step(source, "updated" if replaced else "added"))
         self._add("updated" if replaced else "added", 1, source)
 
     def rejected(self, rejected: Rejected) -> None:
+        self._step(Step(rejected.source, "rejected", rejected.reason))
         with self._lock:
             self._rejected.append(rejected)
         self._tell(rejected.source)
@@ -59,9 +76,14 @@ class Account:
     def removed(self, count: int) -> None:
         self._add("removed", count, "")
 
-    def chunks(self, count: int, source: str) -> None:
-        """Chunks were written to the store."""
-        self._add("chunks", count, source)
+    def chunks(self, counts: Mapping[str, int]) -> None:
+        """So many chunks of these sources were written to the store."""
+        for source, count in counts.items():
+            with self._lock:
+                done, of = self._parts.get(source, (0, 0))
+                self._parts[source] = done, of = done + count, of
+            self._step(Step(source, "embedding" if done < of else "written", done=done, of=of))
+        self._add("chunks", sum(counts.values()), next(reversed(list(counts)), ""))
 
     def report(self) -> IngestReport:
         with self._lock:
@@ -76,6 +98,13 @@ class Account:
                 seconds=round(time.perf_counter() - self._began, 3),
                 stages={stage: round(seconds, 3) for stage, seconds in self._stages.items()},
             )
+
+    def _step(self, step: Step) -> None:
+        with self._lock:
+            if step.state not in ("embedding", "written"):
+                self._parts.pop(step.source, None)
+            if self._listener is not None:
+                self._steps[step.source] = step
 
     def _add(self, what: str, count: int, source: str) -> None:
         with self._lock:
@@ -98,7 +127,9 @@ class Account:
                 chunks=self._counts["chunks"],
                 seconds=now - self._began,
                 current=source,
+                steps=tuple(self._steps.values()),
             )
+            self._steps.clear()
             self._listener(progress)
 
 

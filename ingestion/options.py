@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ckllm.contracts import digest
 
@@ -53,6 +53,21 @@ class IngestOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """Where a source is on its way."""
+
+    source: str
+    state: Literal["reading", "embedding", "written", "added", "updated", "unchanged", "rejected"]
+    """`written`: all of its chunks are, and the next checkpoint makes them visible."""
+    reason: str = ""
+    """Why it was rejected."""
+    done: int = 0
+    """Chunks written."""
+    of: int = 0
+    """Chunks that it has; 0 until they are known."""
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far an ingestion is."""
 
@@ -66,6 +81,8 @@ class Progress:
     seconds: float
     current: str
     """The source last worked on."""
+    steps: tuple[Step, ...] = ()
+    """Sources that are not where they were when this was last told."""
 
     @property
     def rate(self) -> float:

@@ -108,6 +108,7 @@ class Preparation:
             else:
                 self._pass_over(uri)
             if parsed is not None:
+                self.account.parsed(uri, parsed.chunk_count)
                 yield Prepared(job, parsed.title, parsed.lang, tuple(self.target.catalogue.chunks(job.version_id)))
             else:
                 self._unchanged(job)
@@ -117,6 +118,7 @@ class Preparation:
         if media_type in ARCHIVE_TYPES:
             self._open(job.source)
             return
+        self.account.reading(uri)
         # submitted first: it is parsed while the first document's collection is being opened
         result = self.parsing.submit(job.source, media_type)
         if uri not in self._begun:
@@ -146,6 +148,7 @@ class Preparation:
         self._take_children(source, document.attachments)
         with self.account.clock("store"):
             self.target.catalogue.parsed(job.version_id, document, chunks)
+        self.account.parsed(source.uri, len(chunks))
         yield Prepared(job, document.title, document.lang, tuple(chunks))
 
     def _chunks(self, job: Job, document: Document) -> list[Chunk]:

@@ -7,6 +7,7 @@ chunks upserted → EMBEDDED → flushed → LIVE (and what it replaces OBSOLETE
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 from ckllm.contracts import Rejected
 from ckllm.errors import DataError
@@ -72,7 +73,7 @@ class Writer:
                 self._refused.add(batch.rows[0].chunk.version_id)
                 self._reject(Rejected(records[0].source, "store", str(error)))
             return
-        self._account.chunks(len(records), records[-1].source)
+        self._account.chunks(Counter(record.source for record in records))
         self._unflushed += len(records)
         self._count([row for row in batch.rows if row.chunk.version_id not in self._refused])
 

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import streamlit as st
 
 from ckllm.contracts import DocumentRow
-from ckllm.service.nouns import Job, JobState
+from ckllm.service.nouns import FileState, Job, JobFile, JobState
 from ui.connection import guarded
 from ui.markup import escaped, name_of, plain, shortened
 from ui.session import State
 
 _LOOK_S = 1.0
 _SHOWN = 5
+_EACH = 12
+"""Files of a job up to which each has a line of its own; of more, those that something is to be said of."""
+_LINES = 60
+_STATES = {
+    FileState.WAITING: "waiting", FileState.READING: "being read", FileState.OPENED: "opened", FileState.EMBEDDING: "read",
+    FileState.WRITTEN: "almost ready", FileState.ADDED: "ready", FileState.UPDATED: "replaced", FileState.UNCHANGED: "unchanged",
+    FileState.REJECTED: "rejected",
+}  # fmt: skip
+_AT_WORK = (FileState.READING, FileState.OPENED, FileState.EMBEDDING, FileState.REJECTED)
 
 
 def shown(now: State) -> None:
@@ -83,6 +93,27 @@ def _running(now: State, job: Job) -> None:
         st.progress(share, text=plain(f"{told} · {current}" if current else told))
         if st.button("Stop", icon=":material/stop_circle:", key=f"cancel-{job.id}", type="tertiary"):
             now.client.cancel_job(job.id)
+    if job.files:
+        st.html(_files(job.files))
+
+
+def _files(files: Sequence[JobFile]) -> str:
+    """A line for each file; where there are many, for those that are at work or rejected, and how many the others are."""
+    shown = list(files) if len(files) <= _EACH else [one for one in files if one.state in _AT_WORK][:_LINES]
+    others = Counter(one.state for one in files) - Counter(one.state for one in shown)
+    rest = ", ".join(f"{others[state]} {told}" for state, told in _STATES.items() if others[state])
+    lines = "".join(
+        f'<li class="ck-{one.state}"><strong dir="auto">{escaped(shortened(name_of(one.name), 80))}</strong> '
+        f"{escaped(_told(one))}</li>"
+        for one in shown
+    )
+    return f'<ul class="ck-files">{lines}{f"<li>{escaped(rest)}</li>" if rest else ""}</ul>'
+
+
+def _told(file: JobFile) -> str:
+    if file.state is FileState.EMBEDDING:
+        return f"{file.done} of {file.of} passages"
+    return file.reason or _STATES[file.state]
 
 
 def _summary(job: Job, rejected: int) -> str:

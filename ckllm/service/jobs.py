@@ -12,7 +12,7 @@ from sqlalchemy import Row, and_, insert, or_, select, update
 
 from ckllm.service.caller import Caller
 from ckllm.service.errors import HttpError
-from ckllm.service.nouns import Job, JobState
+from ckllm.service.nouns import FileState, Job, JobFile, JobState
 from ckllm.service.tables import job_table, packed, unpacked
 from ckllm.store.catalogue_rows import pack_names, storable, unpack_names
 from ckllm.store.database import Database
@@ -60,7 +60,7 @@ class Jobs(Database):
         if not caller.is_owner:
             query = query.where(job_table.c.user == caller.user)
         with self._reading() as connection:
-            return [_job(row) for row in connection.execute(query)]
+            return [_job(row, briefly=True) for row in connection.execute(query)]
 
     def order(self, job_id: str) -> Order:
         with self._reading() as connection:
@@ -138,18 +138,32 @@ class Jobs(Database):
             return len(connection.execute(select(job_table.c.id).where(open_)).all())
 
 
-def _job(row: Row[*tuple[Any, ...]]) -> Job:
+def _job(row: Row[*tuple[Any, ...]], *, briefly: bool = False) -> Job:
     sources: Sequence[Sequence[str]] = unpacked(row.sources)
-    names = {place: name for name, place in sources}
+    # an address is ingested without what stands behind its #
+    names = {place.split("#", 1)[0] if "://" in place else place: name for name, place in sources}
     progress = unpacked(row.progress)
     report = None if row.report is None else _shown(unpacked(row.report), names)
     current = str(progress.get("current", ""))
+    state = JobState(row.state)
+    noted = progress.get("files", ())
+    files = () if state.final and (briefly or not noted) else _files(noted, names)
     return Job(
-        id=row.id, state=JobState(row.state), user=row.user, collection=row.collection, groups=unpack_names(row.groups),
+        id=row.id, state=state, user=row.user, collection=row.collection, groups=unpack_names(row.groups),
         sources=tuple(name for name, _ in sources), created=row.created, started=row.started, finished=row.finished,
         found=progress.get("found", 0), done=progress.get("done", 0), rejected=progress.get("rejected", 0),
-        chunks=progress.get("chunks", 0), current=_named(current, names), report=report, error=row.error,
+        chunks=progress.get("chunks", 0), current=_named(current, names), files=files, report=report,
+        error=row.error,
     )  # fmt: skip
+
+
+def _files(noted: Sequence[Sequence[Any]], names: Mapping[str, str]) -> tuple[JobFile, ...]:
+    known = {place: values for place, *values in noted}
+    return tuple(
+        JobFile(_named(place, names), FileState(state), reason, done, of)
+        for place in dict.fromkeys((*names, *known))
+        for state, reason, done, of in (known.get(place, (FileState.WAITING, "", 0, 0)),)
+    )
 
 
 def _shown(report: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

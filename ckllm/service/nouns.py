@@ -27,6 +27,35 @@ class JobState(StrEnum):
         return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
 
 
+class FileState(StrEnum):
+    """How far a file or page of a job is."""
+
+    WAITING = "waiting"
+    READING = "reading"
+    OPENED = "opened"
+    """An archive or a message, what is in it is documents of its own."""
+    EMBEDDING = "embedding"
+    WRITTEN = "written"
+    """To be visible soon."""
+    ADDED = "added"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class JobFile:
+    """A file or page of a job; what is in an archive has a place of its own only where it was rejected."""
+
+    name: str
+    state: FileState
+    reason: str = ""
+    """Why it was rejected."""
+    done: int = 0
+    """Chunks written while it is being embedded."""
+    of: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """An ingestion in the background."""
@@ -50,6 +79,8 @@ class Job:
     chunks: int = 0
     current: str = ""
     """What was last worked on."""
+    files: tuple[JobFile, ...] = ()
+    """How far each one is; in a list of jobs only for those that wait or run."""
     report: Mapping[str, Any] | None = None
     """The JSON of `ingest`, with the rejections, once the job is done."""
     error: str | None = None

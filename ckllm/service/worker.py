@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ckllm.contracts import to_json
@@ -12,11 +13,11 @@ from ckllm.errors import CkllmError
 from ckllm.service.errors import problem_of
 from ckllm.service.jobs import Jobs, Order
 from ckllm.service.logs import log
-from ckllm.service.nouns import JobState
+from ckllm.service.nouns import FileState, JobState
 
 if TYPE_CHECKING:
     from ckllm.knowledge_base import KnowledgeBase
-    from ingestion.options import Progress
+    from ingestion.options import Progress, Step
 
 _LOOK_S = 2.0
 """How often to look for jobs that another process has made."""
@@ -91,17 +92,30 @@ class Worker:
         from ingestion.pipeline import ingest, named
 
         noted = 0.0
+        places = [place for _, place in order.sources]
+        files: dict[str, tuple[str, str, int, int]] = {}
 
         def listen(progress: Progress) -> None:
             nonlocal noted
             if self._stopping.is_set():
                 raise _EndedError
+            for step in progress.steps:
+                _note(files, step)
             if time.monotonic() - noted >= _NOTE_S or progress.done == progress.found:
                 noted = time.monotonic()
-                if self._jobs().progressed(job_id, to_json(progress)):
+                told = to_json(replace(progress, steps=())) | {"files": [(place, *values) for place, values in files.items()]}
+                if self._jobs().progressed(job_id, told):
                     raise _EndedError
 
         if self._jobs().progressed(job_id, {}):
             raise _EndedError
-        places = [place for _, place in order.sources]
         return ingest(named(places), self._base(order.collection), groups=order.groups, progress=listen).as_json()
+
+
+def _note(files: dict[str, tuple[str, str, int, int]], step: Step) -> None:
+    """A step of a job's file; of what is in it only that it was opened, and what was rejected."""
+    outer = step.source.partition("!/")[0]
+    if step.source == outer or step.state == FileState.REJECTED:
+        files[step.source] = (step.state, step.reason, step.done, step.of)
+    if step.source != outer and files.get(outer, (FileState.READING,))[0] == FileState.READING:
+        files[outer] = (FileState.OPENED, "", 0, 0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from ckllm.client import Client, RefusedError, UnavailableError
 from ckllm.contracts import IngestReport
 from ckllm.errors import StoreError
 from ckllm.service.jobs import Jobs
-from ckllm.service.nouns import Job, JobState
+from ckllm.service.nouns import FileState, Job, JobState
 from ckllm.service.uploads import file_name, folder_name
 from ingestion import pipeline
 from ingestion.options import Progress
@@ -131,6 +133,46 @@ def endless(started: threading.Event) -> Any:
         raise AssertionError("nobody has ended it")
 
     return ingest
+
+
+def test_a_job_tells_how_far_each_file_is(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    listening, go_on = threading.Event(), threading.Event()
+    real = pipeline.ingest
+
+    def held(*given: Any, progress: Any, **more: Any) -> IngestReport:
+        """A real ingestion that stands still once it has something to tell of a file."""
+
+        def listen(told: Progress) -> None:
+            progress(told)
+            if any(step.state == "rejected" for step in told.steps):
+                listening.set()
+                assert go_on.wait(60)
+
+        return real(*given, progress=listen, **more)
+
+    bundle = io.BytesIO()
+    with zipfile.ZipFile(bundle, "w") as archive:
+        archive.writestr("inner.txt", "The quarry of Ost.")
+        archive.writestr("hollow.txt", "")
+    monkeypatch.setattr(pipeline, "ingest", held)
+    monkeypatch.setattr("ckllm.service.worker._NOTE_S", 0.0)
+    with service.client() as client:
+        files = [("a-empty.txt", b""), ("b-good.txt", b"The weir of Ost."), ("c-bundle.zip", bundle.getvalue())]
+        job = client.upload(files, collection="told")
+        assert [(one.name, one.state) for one in job.files] == [(name, FileState.WAITING) for name, _ in files]
+        assert listening.wait(60)
+        wait_for(lambda: client.job(job.id).files[0].state is FileState.REJECTED)
+        live = next(one for one in client.jobs() if one.id == job.id)
+        assert not live.state.final
+        assert "empty" in live.files[0].reason
+        go_on.set()
+        *_, last = client.job_events(job.id)
+        states = {one.name: one.state for one in last.files}
+        assert states == {
+            "a-empty.txt": FileState.REJECTED, "b-good.txt": FileState.ADDED, "c-bundle.zip": FileState.OPENED,
+            "c-bundle.zip!/hollow.txt": FileState.REJECTED,
+        }  # fmt: skip
+        assert next(one for one in client.jobs() if one.id == job.id).files == (), "a list of finished jobs stays short"
 
 
 def test_a_running_job_can_be_cancelled_and_retried(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,9 +79,7 @@ def test_a_run_is_stopped_and_its_process_ends(service: Served) -> None:
         assert latest(client).state is JobState.CANCELLED
 
 
-def test_a_run_that_does_not_end_is_killed_before_the_next_one_starts(
-    service: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_does_not_end_is_killed_before_the_next_one_starts(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ckllm.service.training._END_S", 0.0)
     with service.client() as client:
         client.train("slow", rows=ROWS)

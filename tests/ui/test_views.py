@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ckllm.service.nouns import JobState
+from ckllm.service.nouns import FileState, JobFile, JobState
 from tests.ui.fake import READER, FakeClient
 from tests.ui.pages import clean, html, mounted, state, view, words
 from ui.jobs import again
@@ -55,6 +55,27 @@ def test_a_running_job_shows_how_far_it_is() -> None:
     assert [bar.value for bar in bars] == [25]
     assert "1 of 4" in bars[0].text.replace("\\", "")
     assert "b_1.pdf" in bars[0].text.replace("\\", "")
+
+
+def test_a_running_job_shows_each_file_and_why_one_was_rejected() -> None:
+    client = FakeClient()
+    client.upload([("a.pdf", b"x")])
+    files = (
+        JobFile("a.pdf", FileState.ADDED), JobFile("<b>.pdf", FileState.EMBEDDING, done=3, of=40),
+        JobFile("c.pdf", FileState.REJECTED, "needs a <password>"), JobFile("d.pdf", FileState.WAITING),
+    )  # fmt: skip
+    client.running[0] = replace(client.running[0], state=JobState.RUNNING, found=4, done=2, files=files)
+    text = html(view("documents", client))
+    assert "a.pdf</strong> ready" in text
+    assert "&lt;b&gt;.pdf</strong> 3 of 40 passages" in text
+    assert "c.pdf</strong> needs a &lt;password&gt;" in text
+    assert "d.pdf</strong> waiting" in text
+    many = tuple(JobFile(f"{n}.txt", FileState.ADDED if n < 30 else FileState.WAITING) for n in range(200))
+    client.running[0] = replace(client.running[0], files=(*files, *many))
+    text = html(view("documents", client))
+    assert "c.pdf</strong> needs a" in text
+    assert "<li>171 waiting, 31 ready</li>" in text
+    assert "100.txt" not in text
 
 
 def test_the_list_can_be_narrowed() -> None:
