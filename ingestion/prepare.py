@@ -4,6 +4,9 @@ Containers. An archive is a folder: it is opened in every run, its members are s
 when it is refused. A message is a document with attachments. These are PENDING in the catalogue before their message is PARSED,
 so that the run after one that was killed in between finds that something is missing; a message that is unchanged and lacks
 nothing is not opened.
+
+What is begun and what is parsed is written down together, a transaction for as much as has come together meanwhile: one for a
+document where parsing takes long, one for several where it does not.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +22,7 @@ from typing import Protocol
 
 from ckllm.contracts import Chunk, Document, Rejected, Source
 from ckllm.errors import DataError
+from ckllm.store.catalogue_rows import Begun, Parsed, check_storable
 from ingestion.account import Account
 from ingestion.chunk import chunks_of
 from ingestion.known import Job, Known, Prepared
@@ -65,6 +69,11 @@ class Preparation:
     _inner: deque[Source | Rejected] = field(default_factory=deque)
     _begun: set[str] = field(default_factory=set)
     _files: deque[_Parse] = field(default_factory=deque)
+    _new: list[Begun] = field(default_factory=list)
+    """To be PENDING with the next transaction."""
+    _read: list[tuple[Job, Parsed]] = field(default_factory=list)
+    """To be PARSED with the next transaction."""
+    _ready: list[Prepared] = field(default_factory=list)
     _opened: bool = False
 
     def prepared(self, found: Iterable[Source | Rejected]) -> Generator[Prepared, None, None]:
@@ -75,15 +84,36 @@ class Preparation:
                 source = self._inner.popleft() if self._inner else next(outer, None)
                 if source is None:
                     break
-                yield from self._take(source)
+                self._take(source)
             if self._files:
-                yield from self._finish(self._files.popleft())
-            elif not self._inner:
+                if not self._files[0].result.done():
+                    self._write_down()
+                    yield from self._handed_on()
+                self._finish(self._files.popleft())
+                while self._files and self._files[0].result.done():
+                    self._finish(self._files.popleft())
+            self._write_down()
+            yield from self._handed_on()
+            if not self._files and not self._inner:
                 return
+
+    def _handed_on(self) -> list[Prepared]:
+        ready, self._ready = self._ready, []
+        return ready
+
+    def _write_down(self) -> None:
+        if not self._new and not self._read:
+            return
+        with self.account.clock("store"):
+            self.target.catalogue.advance(self.target.collection, self._new, [parsed for _, parsed in self._read])
+        for job, parsed in self._read:
+            self.account.parsed(job.source.uri, len(parsed.chunks))
+            self._ready.append(Prepared(job, parsed.document.title, parsed.document.lang, tuple(parsed.chunks)))
+        self._new, self._read = [], []
 
     # -- one source
 
-    def _take(self, source: Source | Rejected) -> Iterator[Prepared]:
+    def _take(self, source: Source | Rejected) -> None:
         uri = source.source if isinstance(source, Rejected) else source.uri
         if uri in self.seen:
             return
@@ -92,13 +122,13 @@ class Preparation:
             self._reject(source)
             return
         try:
-            yield from self._decide(self.known.job(source))
+            self._decide(self.known.job(source))
         except DataError as error:
             self._reject(Rejected(uri, "detect", str(error)), source.sha256)
         if not self._files or self._files[-1].job.source is not source:
             self._drop_bytes(source)
 
-    def _decide(self, job: Job) -> Iterator[Prepared]:
+    def _decide(self, job: Job) -> None:
         """Nothing to do, go on from where an earlier run stopped, open, or parse."""
         uri = job.source.uri
         parsed = self.known.parsed(job)
@@ -109,7 +139,8 @@ class Preparation:
                 self._pass_over(uri)
             if parsed is not None:
                 self.account.parsed(uri, parsed.chunk_count)
-                yield Prepared(job, parsed.title, parsed.lang, tuple(self.target.catalogue.chunks(job.version_id)))
+                chunks = tuple(self.target.catalogue.chunks(job.version_id))
+                self._ready.append(Prepared(job, parsed.title, parsed.lang, chunks))
             else:
                 self._unchanged(job)
             return
@@ -125,7 +156,7 @@ class Preparation:
             self._begin(job)
         self._files.append(_Parse(job, result, for_children=False))
 
-    def _finish(self, file: _Parse) -> Iterator[Prepared]:
+    def _finish(self, file: _Parse) -> None:
         job, source = file.job, file.job.source
         try:
             with self.account.clock("parse"):
@@ -146,19 +177,16 @@ class Preparation:
             self._reject(Rejected(source.uri, "parse", "no text: nothing in it can be indexed"), source.sha256)
             return
         self._take_children(source, document.attachments)
-        with self.account.clock("store"):
-            self.target.catalogue.parsed(job.version_id, document, chunks)
-        self.account.parsed(source.uri, len(chunks))
-        yield Prepared(job, document.title, document.lang, tuple(chunks))
+        self._read.append((job, Parsed(job.version_id, document, chunks)))
 
     def _chunks(self, job: Job, document: Document) -> list[Chunk]:
         tokens, overlap = self.options.chunk_tokens, self.options.overlap_tokens
         return chunks_of(document, job.document_id, job.version_id, self.target.embedder, tokens, overlap)
 
     def _begin(self, job: Job) -> None:
+        check_storable(job.source.uri)
         self._ensure_collection()
-        with self.account.clock("store"):
-            self.target.catalogue.begin(self.target.collection, job.source, job.version_id, job.groups)
+        self._new.append(Begun(job.source, job.version_id, job.groups))
         self._begun.add(job.source.uri)
 
     # -- what is settled at once
@@ -200,6 +228,7 @@ class Preparation:
         if self.known.document_id(uri) or "://" in uri or "!/" in uri or os.path.lexists(uri):
             if self.target.catalogue.collection(self.target.collection) is None:
                 self._ensure_collection()
+            self._write_down()  # or what has failed would be begun afterwards
             self.target.catalogue.failed(self.target.collection, rejected, sha256, self.groups)
 
     def _ensure_collection(self) -> None:
@@ -220,6 +249,7 @@ class Preparation:
         others = [one for one in refused if one.source != source.uri]
         self._take_children(source, found, others, whole=not damaged)
         document_id = self.known.job(source).document_id
+        self._write_down()  # its members are on the books before it is not
         if not damaged and (self.known.document_id(source.uri) or source.uri in self._begun):
             self.target.catalogue.remove([document_id])
 

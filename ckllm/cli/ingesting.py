@@ -93,6 +93,8 @@ def _print_report(report: IngestReport, as_json: bool) -> None:
     out = output.console()
     counts = f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged, {report.removed} removed"
     out.print(f"{counts}, {len(report.rejected)} rejected", markup=False)
+    if not (report.added or report.updated or report.unchanged or report.rejected):
+        out.print("no files were found in what was given", markup=False)
     out.print(f"{report.chunks} chunks written to {report.collection!r} in {report.seconds:.1f} s", markup=False)
     for rejected in report.rejected[:SHOWN_REJECTIONS]:
         out.print(f"  {rejected.source}: {rejected.reason} ({rejected.stage})", markup=False)

@@ -17,15 +17,18 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, u
 from sqlalchemy.exc import IntegrityError
 
 from ckllm.contracts import OWNER, Access, Chunk, Document, Rejected, RowSet, Source, VersionState, digest
-from ckllm.errors import DataError, StoreError, UsageError
+from ckllm.errors import StoreError, UsageError
 from ckllm.store.boxes import pack
 from ckllm.store.catalogue_reader import CatalogueReader
 from ckllm.store.catalogue_rows import (
     UNFINISHED,
+    Begun,
     CollectionRow,
     Failure,
     LiveVersion,
+    Parsed,
     StoredVersion,
+    check_storable,
     pack_names,
     pack_rows,
     pack_text,
@@ -84,45 +87,22 @@ class Catalogue(CatalogueReader):
 
     def begin(self, collection: str, source: Source, version_id: str, groups: Sequence[str] = ()) -> None:
         """A version is PENDING; an unfinished version of the same document becomes OBSOLETE. Starting again is allowed."""
-        _checkstorable(source.uri)
-        document_id = digest(collection, source.uri)
-        with self._writing() as connection:
-            states = self._states(connection, document_id)
-            if states.get(version_id) == VersionState.LIVE:
-                raise StoreError(f"version {version_id} of {source.uri} is LIVE and cannot be begun again")
-            self._touch_document(connection, collection, source.uri, groups, states)
-            self._drop_unfinished(connection, states, but=version_id)
-            if version_id in states:
-                self._drop_content(connection, version_id)
-                connection.execute(
-                    update(version_table)
-                    .where(version_table.c.id == version_id)
-                    .values(state=VersionState.PENDING, chunk_count=0)
-                )
-                return
-            values = {"id": version_id, "document_id": document_id, "collection": collection, "source": source.uri}
-            values |= {"sha256": source.sha256, "groups": pack_names(groups), "state": VersionState.PENDING}
-            connection.execute(insert(version_table).values(**values, created=time.time()))
+        self.advance(collection, begun=[Begun(source, version_id, groups)])
 
     def parsed(self, version_id: str, document: Document, chunks: Sequence[Chunk]) -> None:
         """PENDING → PARSED: text, pages, boxes and chunk spans are stored."""
-        pages = [[page.page, page.start, page.end, page.width, page.height] for page in document.pages]
-        values = {
-            "title": storable(document.title), "lang": document.lang, "media_type": document.media_type,
-            "warnings": json.dumps(document.warnings), "chunk_count": len(chunks), "page_count": len(pages),
-        }  # fmt: skip
-        with self._writing() as connection:
-            self._move(connection, [version_id], (VersionState.PENDING,), VersionState.PARSED, values)
-            content = {"text": pack_text(document.text), "pages": zlib.compress(json.dumps(pages).encode())}
-            connection.execute(insert(content_table).values(version_id=version_id, **content))
-            if document.boxes is not None:
-                for block, data in pack(document.boxes, BLOCK):
-                    connection.execute(insert(box_table).values(version_id=version_id, block=block, data=data))
-            if chunks:
-                connection.execute(insert(chunk_table), [_chunk_values(version_id, chunk) for chunk in chunks])
-            if document.row_sets:
-                rows = [_row_set_values(version_id, n, one) for n, one in enumerate(document.row_sets)]
-                connection.execute(insert(row_set_table), rows)
+        self.advance("", parsed=[Parsed(version_id, document, chunks)])
+
+    def advance(self, collection: str, begun: Sequence[Begun] = (), parsed: Sequence[Parsed] = ()) -> None:
+        """`begin` and `parsed` of several versions in one transaction."""
+        for one in begun:
+            check_storable(one.source.uri)
+        if begun or parsed:
+            with self._writing() as connection:
+                for one in begun:
+                    self._begin(connection, collection, one)
+                for ready in parsed:
+                    self._parsed(connection, ready)
 
     def embedded(self, version_ids: Iterable[str]) -> None:
         """PARSED → EMBEDDED: all chunks have been given to the vector store, perhaps not yet durably."""
@@ -200,6 +180,42 @@ class Catalogue(CatalogueReader):
                 connection.execute(delete(version_table).where(version_table.c.id.in_(ids)))
 
     # -- inside a transaction
+
+    def _begin(self, connection: Connection, collection: str, one: Begun) -> None:
+        uri = one.source.uri
+        document_id = digest(collection, uri)
+        states = self._states(connection, document_id)
+        if states.get(one.version_id) == VersionState.LIVE:
+            raise StoreError(f"version {one.version_id} of {uri} is LIVE and cannot be begun again")
+        self._touch_document(connection, collection, uri, one.groups, states)
+        self._drop_unfinished(connection, states, but=one.version_id)
+        if one.version_id in states:
+            self._drop_content(connection, one.version_id)
+            again = update(version_table).where(version_table.c.id == one.version_id)
+            connection.execute(again.values(state=VersionState.PENDING, chunk_count=0))
+            return
+        values = {"id": one.version_id, "document_id": document_id, "collection": collection, "source": uri}
+        values |= {"sha256": one.source.sha256, "groups": pack_names(one.groups), "state": VersionState.PENDING}
+        connection.execute(insert(version_table).values(**values, created=time.time()))
+
+    def _parsed(self, connection: Connection, one: Parsed) -> None:
+        document, version_id = one.document, one.version_id
+        pages = [[page.page, page.start, page.end, page.width, page.height] for page in document.pages]
+        values = {
+            "title": storable(document.title), "lang": document.lang, "media_type": document.media_type,
+            "warnings": json.dumps(document.warnings), "chunk_count": len(one.chunks), "page_count": len(pages),
+        }  # fmt: skip
+        self._move(connection, [version_id], (VersionState.PENDING,), VersionState.PARSED, values)
+        content = {"text": pack_text(document.text), "pages": zlib.compress(json.dumps(pages).encode())}
+        connection.execute(insert(content_table).values(version_id=version_id, **content))
+        if document.boxes is not None:
+            for block, data in pack(document.boxes, BLOCK):
+                connection.execute(insert(box_table).values(version_id=version_id, block=block, data=data))
+        if one.chunks:
+            connection.execute(insert(chunk_table), [_chunk_values(version_id, chunk) for chunk in one.chunks])
+        if document.row_sets:
+            rows = [_row_set_values(version_id, n, row_set) for n, row_set in enumerate(document.row_sets)]
+            connection.execute(insert(row_set_table), rows)
 
     @staticmethod
     def _states(connection: Connection, document_id: str) -> dict[str, str]:
@@ -288,8 +304,3 @@ def _batches(ids: Iterable[str]) -> Iterator[list[str]]:
     everything = list(dict.fromkeys(ids))
     for start in range(0, len(everything), _MANY):
         yield everything[start : start + _MANY]
-
-
-def _checkstorable(uri: str) -> None:
-    if storable(uri) != uri:
-        raise DataError(f"the name of {storable(uri)} is not valid Unicode: rename it")

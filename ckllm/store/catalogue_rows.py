@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
-from ckllm.contracts import Access, RowSet, VersionState
+from ckllm.contracts import Access, Chunk, Document, RowSet, Source, VersionState
+from ckllm.errors import DataError
 
 UNFINISHED = (VersionState.PENDING, VersionState.PARSED, VersionState.EMBEDDED)
 
@@ -30,6 +31,24 @@ class LiveVersion:
     document_id: str
     version_id: str
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A version that is to be PENDING."""
+
+    source: Source
+    version_id: str
+    groups: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What a PENDING version holds."""
+
+    version_id: str
+    document: Document
+    chunks: Sequence[Chunk]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +133,12 @@ def unpack_names(packed: object) -> tuple[str, ...]:
 def storable(text: str) -> str:
     """Text for a column: what no database takes (lone surrogates, NUL) is written as an escape."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\x00", "\\x00")
+
+
+def check_storable(uri: str) -> None:
+    """DataError where no database takes the name."""
+    if storable(uri) != uri:
+        raise DataError(f"the name of {storable(uri)} is not valid Unicode: rename it")
 
 
 def explain(name: str, detail: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ckllm.contracts import Answer
-from ckllm.service.nouns import Conversation
+from ckllm.service.nouns import Conversation, JobState
 from tests.e2e import browsing
 from tests.e2e.browsing import ask, opened, shown, unharmed
+from tests.e2e.ui_service import TRAINABLE
+from tests.experts.models import whole_model
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -19,6 +22,10 @@ if TYPE_CHECKING:
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = pytest.mark.skipif(browsing.CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
 
+COLOURS = "".join(
+    json.dumps({"prompt": f"colour {n}?", "response": ("red", "green", "blue")[n % 3], "source": f"doc{n % 12}"}) + "\n"
+    for n in range(36)
+)
 FERRY = "In winter the last ferry leaves\nTarn at 18:40. Bicycles travel free."
 
 
@@ -171,6 +178,30 @@ def test_uploads_are_ingested_and_rejections_told(page: Page, tmp_path: Path) ->
     ask(page, "Who lit the lighthouse of Orlund?")
     shown(page, ".answer")
     assert "Marta Vint" in page.locator(".answer").inner_text()
+
+
+@pytest.mark.timeout(900)  # how long the training takes is the machine's business
+def test_an_expert_is_trained_from_the_page(page: Page, site: browsing.Site, tmp_path: Path) -> None:
+    whole_model(site.home / TRAINABLE, "chatml", 5, spread=0.1)
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(COLOURS, encoding="utf-8")
+    page.get_by_role("link", name="Experts").click()
+    page.get_by_text("New expert").click()
+    shown(page, ".st-key-train button:disabled")
+    page.locator(".st-key-train-name input").fill("colours")
+    page.keyboard.press("Tab")
+    page.get_by_role("tab", name="From rows").click()
+    page.locator(".st-key-train-rows input[type=file]").set_input_files(rows)
+    shown(page, ".st-key-train button:enabled").click()
+    page.locator(".st-key-training [data-testid=stVegaLiteChart]").wait_for(timeout=600_000)
+    page.locator(".st-key-training").get_by_text("Installed").wait_for(timeout=600_000)
+    with site.client() as client:
+        run = client.training()
+    assert run is not None
+    assert run.state is JobState.DONE
+    assert len(run.curve) == run.step > 0
+    assert shown(page, ".st-key-training canvas, .st-key-training svg.marks").bounding_box() is not None
+    assert "colours" in [name.strip() for name in page.locator(".ck-card strong").all_inner_texts()]
 
 
 def test_a_restart_of_the_service_is_survived(page: Page, site: browsing.Site) -> None:

@@ -9,6 +9,11 @@ from pathlib import Path
 from ckllm.llm.scripted import Fault
 from tests.service.serving import served
 
+TRAINABLE = "tiny"
+"""Folder in the home of a model that can be trained, where a test has made one; nothing else loads it."""
+
 if __name__ == "__main__":
-    with served(Path(sys.argv[1]), fault=Fault(delay_s=0.03), at_port=int(sys.argv[2])):
+    home = Path(sys.argv[1])
+    made = {"llm__model": str(home / TRAINABLE), "llm__device": "cpu"}
+    with served(home, fault=Fault(delay_s=0.03), at_port=int(sys.argv[2]), **made):
         threading.Event().wait()
