@@ -18,6 +18,7 @@ from ckllm.embedding.base import Vectors
 from ckllm.errors import DataError, StoreError, UsageError
 from ckllm.store.base import ChunkRecord, IndexDescription
 from ckllm.store.catalogue import CollectionRow, StoredVersion
+from ckllm.store.catalogue_rows import Begun, Parsed
 from ingestion.account import Account
 from ingestion.embed import EmbeddedBatch, Row
 from ingestion.known import Job, Prepared
@@ -38,9 +39,11 @@ _BATCH = 512
 def export_collection(kb: Target, file: Path) -> dict[str, int]:
     """Write the live documents of a collection, with texts, boxes and vectors, to one file; returns {"documents", "chunks"}.
 
-    The file appears under its name when it is whole. Raises UsageError where there is no such collection, StoreError where the
-    store lacks chunks.
+    The file appears under its name when it is whole, in place of an earlier export. Raises UsageError where there is no such
+    collection, or something else of that name, StoreError where the store lacks chunks.
     """
+    if file.exists() and not _is_export(file):
+        raise UsageError(f"{file} is there already, and no export of a collection: give another name")
     with writing(kb.home) as scratch:
         row = _collection(kb)
         recover(kb)
@@ -86,8 +89,9 @@ def import_collection(kb: Target, file: Path) -> dict[str, int]:
             version = _arriving(kb, document, manifest["fingerprint"], replaces=document.source in live)
             there = live.get(document.source)
             if there is None or there.version_id != version.job.version_id:
-                kb.catalogue.begin(kb.collection, version.job.source, version.job.version_id, version.job.groups)
-                kb.catalogue.parsed(version.job.version_id, document.document, version.chunks)
+                job = version.job
+                begun = Begun(job.source, job.version_id, job.groups)
+                kb.catalogue.advance(kb.collection, [begun], [Parsed(job.version_id, document.document, version.chunks)])
                 for first in range(0, len(version.chunks), _BATCH):
                     rows = [Row(version, chunk) for chunk in version.chunks[first : first + _BATCH]]
                     writer.write(EmbeddedBatch(rows, np.array(vectors[at + first : at + first + len(rows)])))
@@ -166,6 +170,14 @@ def _write_archive(file: Path, scratch: Path, manifest: dict[str, Any]) -> None:
         raise UsageError(f"cannot write {file}: there is no folder {file.parent}") from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def _is_export(file: Path) -> bool:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return bool(json.loads(archive.read(_MANIFEST))["format"] == FORMAT)
+    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError, NotImplementedError, RuntimeError):
+        return False
 
 
 def _read_archive(file: Path, scratch: Path) -> dict[str, Any]:

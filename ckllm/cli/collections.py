@@ -66,7 +66,10 @@ def delete(
     """
     from ingestion.transfer import delete_collection
 
-    output.confirm(f"Delete collection {name} and everything in it?", yes or as_json)
+    with session(context).open(name) as kb:
+        known = [row.name for row in kb.catalogue.collections()]
+    if name in known:
+        output.confirm(f"Delete collection {name} and everything in it?", yes or as_json)
     with session(context).open(name) as kb:
         documents = delete_collection(kb)
     if as_json:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -31,6 +33,7 @@ def list_documents(
         raise UsageError(f"--state {state}: give live, pending or failed")
     with session(context).open(collection or "main") as kb:
         known = kb.documents(everywhere=collection is None, user=as_user)
+        collections = [row.name for row in kb.catalogue.collections()]
     rows = [row for row in known if state in (None, _kind(row.state))]
     if as_json:
         output.print_json([row.as_json() for row in rows])
@@ -38,8 +41,16 @@ def list_documents(
     output.print_table(
         ("id", "state", "chunks", "pages", "lang", "title", "source", "reason"),
         ((row.id, row.state, row.chunks, row.pages or "", row.lang, row.title, row.source, row.reason or "") for row in rows),
-        empty="No documents yet: `ckllm ingest FOLDER` adds some.",
+        empty=_why_none(collection, collections, state),
     )
+
+
+def _why_none(collection: str | None, collections: Sequence[str], state: str | None) -> str:
+    if collection is not None and collection not in collections:
+        return f"There is no collection {collection!r}{': there are ' + ', '.join(collections) if collections else ''}."
+    if state is not None:
+        return f"No {state} documents."
+    return "No documents yet: `ckllm ingest FOLDER` adds some."
 
 
 def _kind(state: str) -> str:
@@ -99,4 +110,7 @@ def retry(
 
     with session(context).open(collection) as kb, shown_progress(as_json) as progress:
         report = retry_documents(kb, groups=group, progress=progress)
+    if not as_json and report == replace(report, added=0, updated=0, unchanged=0, rejected=()):
+        typer.echo(f"nothing in {collection!r} has failed or was interrupted")
+        return
     finish(report, as_json)

@@ -47,7 +47,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty:
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*(escape("" if cell is None else str(cell)) for cell in row))
-    console().print(table if table.row_count else empty)
+    console().print(table if table.row_count else empty, markup=False)
 
 
 def print_hits(hits: Sequence[Hit]) -> None:

@@ -14,10 +14,15 @@ from typing import Protocol
 import regex
 
 from ckllm.contracts import Access, Chunk
-from ckllm.records.table import MOST_ROWS, Table, read, usable
+from ckllm.records.table import EXACT, MOST_ROWS, Table, read, usable
 from ckllm.store.catalogue_rows import Rowed, RowedText
 
 MOST_FILES = 60
+ALL_ROWS = EXACT - {
+    "text/html", "text/markdown", "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "application/vnd.oasis.opendocument.text",
+}  # fmt: skip
+"""Formats that hold nothing but rows."""
 _NAMED = 3
 """Files that an answer names one by one."""
 _DIGITS = regex.compile(r"[0-9]+")
@@ -122,11 +127,13 @@ def _alike(found: Part, others: Iterable[Rowed | None], source: SeriesSource) ->
         if rowed is None or content is None:
             return None
         if not any(_heading(content, at) == _heading(found.content, 0) for at in range(len(content.row_sets))):
+            if not content.row_sets and rowed.media_type in ALL_ROWS:
+                return None  # a header without rows, or a record that is alone
             continue
-        [chunk] = source.chunks_at(rowed, content, [content.row_sets[0].start]) or [None]
-        if len(content.row_sets) > 1 or chunk is None or not usable(rowed):
+        chunks = source.chunks_at(rowed, content, [content.row_sets[0].start])
+        if len(content.row_sets) > 1 or not chunks or not usable(rowed):
             return None
-        table = read(rowed, content, 0, chunk.section, found.table.langs)
+        table = read(rowed, content, 0, chunks[0].section, found.table.langs)
         if table is None:
             return None
         alike.append(Part(table, content))

@@ -115,7 +115,7 @@ class Worker:
 def _note(files: dict[str, tuple[str, str, int, int]], step: Step) -> None:
     """A step of a job's file; of what is in it only that it was opened, and what was rejected."""
     outer = step.source.partition("!/")[0]
-    if step.source == outer or step.state == FileState.REJECTED:
+    if step.source == outer or step.state == "rejected":
         files[step.source] = (step.state, step.reason, step.done, step.of)
     if step.source != outer and files.get(outer, (FileState.READING,))[0] == FileState.READING:
         files[outer] = (FileState.OPENED, "", 0, 0)

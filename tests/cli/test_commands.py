@@ -41,6 +41,19 @@ def test_a_missing_path_is_rejected_by_name(run: Run, tmp_path: Path) -> None:
     assert "nowhere" in done.json["rejected"][0]["source"]
 
 
+def test_nothing_to_do_is_said_in_words(run: Run, tmp_path: Path) -> None:
+    assert "no files were found" in run("ingest", tmp_path).out
+    assert "nothing in 'main' has failed" in run("documents", "retry").out
+    assert run("documents", "list", "--collection", "nowhere").out.startswith("There is no collection 'nowhere'")
+    assert run("documents", "list", "--state", "failed").out.startswith("No failed documents")
+    gone = run("collections", "delete", "nowhere")
+    assert gone.code == 2
+    assert "Delete" not in gone.out + gone.err, "what is not there is not asked about"
+    empty = run("ingest", tmp_path, "--group", "")
+    assert empty.code == 2
+    assert "group" in empty.err
+
+
 def test_search_gives_exact_spans(run: Run, notes: Path) -> None:
     run("ingest", notes)
     found = run("search", "how long is the bridge", "-k", "2", "--json")

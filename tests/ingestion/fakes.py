@@ -80,8 +80,8 @@ class Fused:
 
     STEPS = frozenset(
         {
-            "create", "drop", "upsert", "flush", "delete_versions", "create_collection", "advance", "embedded", "go_live",
-            "back_to_parsed", "failed", "remove", "forget", "settle", "point_collection",
+            "create", "drop", "upsert", "flush", "delete_versions", "create_collection", "advance", "begin", "parsed", "embedded",
+            "go_live", "back_to_parsed", "failed", "remove", "forget", "settle", "point_collection",
         }
     )  # fmt: skip
 

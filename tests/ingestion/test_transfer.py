@@ -106,6 +106,19 @@ def test_a_damaged_or_foreign_file_is_refused(filled: Collection, tmp_path: Path
     assert other.catalogue.documents() == []
 
 
+def test_an_export_takes_the_place_of_an_export_only(filled: Collection, tmp_path: Path) -> None:
+    export_collection(filled, tmp_path / "all.ckllm")
+    export_collection(filled, tmp_path / "all.ckllm")
+    letter = tmp_path / "letter.docx"
+    with zipfile.ZipFile(letter, "w") as archive:
+        archive.writestr("word/document.xml", "<x/>")
+    kept = letter.read_bytes()
+    for file in (letter, tmp_path):
+        with pytest.raises(UsageError, match="is there already"):
+            export_collection(filled, file)
+    assert letter.read_bytes() == kept
+
+
 def test_spans_outside_the_text_are_refused(filled: Collection, tmp_path: Path) -> None:
     import hashlib
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ckllm.contracts import Answer
+from ingestion import ingest
 from tests.records.asking import Rows, asked_about, csv, exact, jsonl
 
 HEAD = ["Parcel", "City", "Weight"]
@@ -75,18 +76,26 @@ def test_a_neighbour_with_another_header_is_no_part(tmp_path: Path) -> None:
 
 
 def test_records_of_several_files_are_counted_together(tmp_path: Path) -> None:
-    first = [{"parcel": "P1", "city": "Oslo"}, {"parcel": "P2", "city": "Lyon", "weight": 3}]
-    second = [{"parcel": "P3", "note": "fragile", "city": "Oslo"}]
+    first = [{"parcel": "P1", "city": "Oslo"}, {"parcel": "P2", "city": "Oslo", "weight": 3}]
+    second = [{"parcel": "P3", "note": "fragile", "city": "Oslo"}, {"parcel": "P4", "city": "Lyon"}]
     with asked_about(tmp_path, {"parcels-1.jsonl": jsonl(first), "parcels-2.jsonl": jsonl(second)}) as kb:
         answer = exact(kb, kb.ask("How many parcels have the city Oslo?"))
-        assert answer.short_answer == "2"
+        assert answer.short_answer == "3"
         assert {Path(one.source).name for one in answer.citations} == {"parcels-1.jsonl", "parcels-2.jsonl"}
 
 
+def test_a_file_with_one_record_is_no_table_and_in_the_way(tmp_path: Path) -> None:
+    first = [{"parcel": "P1", "city": "Oslo"}, {"parcel": "P2", "city": "Oslo"}]
+    files = {"parcels-1.jsonl": jsonl(first), "parcels-2.jsonl": jsonl([{"parcel": "P3", "city": "Oslo"}])}
+    with asked_about(tmp_path, files) as kb:
+        assert kb.ask("How many parcels have the city Oslo?").computed is None
+
+
 def test_parts_that_the_asker_may_not_see_are_not_counted(tmp_path: Path) -> None:
-    with asked_about(tmp_path, {"parcels-3.csv": csv([HEAD, *THIRD])}, groups=("press",)):
-        pass
-    (tmp_path / "documents" / "parcels-3.csv").unlink()
-    with asked_about(tmp_path, {"parcels-1.csv": csv([HEAD, *FIRST]), "parcels-2.csv": csv([HEAD, *SECOND])}) as kb:
-        assert kb.ask("How many parcels are there?", user="ana").short_answer == "5"
+    files = {"parcels-1.csv": csv([HEAD, *FIRST]), "parcels-2.csv": csv([HEAD, *SECOND])}
+    with asked_about(tmp_path, files) as kb:
+        third = tmp_path / "documents" / "parcels-3.csv"
+        third.write_text(csv([HEAD, *THIRD]), encoding="utf-8")
+        assert ingest([third], kb, groups=("press",)).added == 1
+        assert kb.ask("How many parcels are there?", user="eve").short_answer == "5"
         assert kb.ask("How many parcels are there?").short_answer == "6"
