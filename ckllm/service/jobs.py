@@ -160,7 +160,7 @@ def _job(row: Row[*tuple[Any, ...]], *, briefly: bool = False) -> Job:
 def _files(noted: Sequence[Sequence[Any]], names: Mapping[str, str]) -> tuple[JobFile, ...]:
     known = {place: values for place, *values in noted}
     return tuple(
-        JobFile(_named(place, names), FileState(state), reason, done, of)
+        JobFile(names.get(place) or _named(place, names), FileState(state), reason, done, of)
         for place in dict.fromkeys((*names, *known))
         for state, reason, done, of in (known.get(place, (FileState.WAITING, "", 0, 0)),)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -93,6 +93,7 @@ class Worker:
 
         noted = 0.0
         places = [place for _, place in order.sources]
+        known = frozenset(places)
         files: dict[str, tuple[str, str, int, int]] = {}
 
         def listen(progress: Progress) -> None:
@@ -100,7 +101,7 @@ class Worker:
             if self._stopping.is_set():
                 raise _EndedError
             for step in progress.steps:
-                _note(files, step)
+                _note(files, step, known)
             if time.monotonic() - noted >= _NOTE_S or progress.done == progress.found:
                 noted = time.monotonic()
                 told = to_json(replace(progress, steps=())) | {"files": [(place, *values) for place, values in files.items()]}
@@ -112,10 +113,12 @@ class Worker:
         return ingest(named(places), self._base(order.collection), groups=order.groups, progress=listen).as_json()
 
 
-def _note(files: dict[str, tuple[str, str, int, int]], step: Step) -> None:
-    """A step of a job's file; of what is in it only that it was opened, and what was rejected."""
-    outer = step.source.partition("!/")[0]
-    if step.source == outer or step.state == "rejected":
+def _note(files: dict[str, tuple[str, str, int, int]], step: Step, places: Container[str]) -> None:
+    """A step of a job's file; of what is in one only that it was opened, and what was rejected."""
+    from ingestion.nesting import readings
+
+    container = next((name for name in readings(step.source)[:-1] if name in places), None)
+    if container is None or step.state == "rejected":
         files[step.source] = (step.state, step.reason, step.done, step.of)
-    if step.source != outer and files.get(outer, (FileState.READING,))[0] == FileState.READING:
-        files[outer] = (FileState.OPENED, "", 0, 0)
+    if container is not None and files.get(container, (FileState.READING,))[0] == FileState.READING:
+        files[container] = (FileState.OPENED, "", 0, 0)
