@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,23 +79,28 @@ class Preparation:
     def prepared(self, found: Iterable[Source | Rejected]) -> Generator[Prepared, None, None]:
         """Versions in the order of their sources; attachments and members follow their container."""
         outer = iter(found)
-        while True:
-            while len(self._files) < self.ahead:
-                source = self._inner.popleft() if self._inner else next(outer, None)
-                if source is None:
-                    break
-                self._take(source)
+        more = True
+        while more or self._files:
+            more = self._fill(outer)
+            if self._files and not self._files[0].result.done():
+                self._write_down()
+                yield from self._handed_on()
             if self._files:
-                if not self._files[0].result.done():
-                    self._write_down()
-                    yield from self._handed_on()
                 self._finish(self._files.popleft())
-                while self._files and self._files[0].result.done():
-                    self._finish(self._files.popleft())
+            while self._files and self._files[0].result.done():
+                self._finish(self._files.popleft())
             self._write_down()
             yield from self._handed_on()
-            if not self._files and not self._inner:
-                return
+            more = more or bool(self._inner)
+
+    def _fill(self, outer: Iterator[Source | Rejected]) -> bool:
+        """Take sources until enough of them are being parsed, or are ready; False where there is no other."""
+        while len(self._files) < self.ahead and len(self._ready) < self.ahead:
+            source = self._inner.popleft() if self._inner else next(outer, None)
+            if source is None:
+                return False
+            self._take(source)
+        return True
 
     def _handed_on(self) -> list[Prepared]:
         ready, self._ready = self._ready, []

@@ -66,6 +66,8 @@ class Scenario:
         ingest([self.folder], clean, options=OPTIONS)
         clean.check()
         self.after = clean.stored()
+        names = {"changes.txt", "comes.txt", "stays.txt", "long.txt", "mail.eml", "mail.eml!/kept.txt", "mail.eml!/added.txt"}
+        assert set(by_source(self.after)) == {str(self.folder / name) for name in names}
         self._copies = (tmp_path / f"home{n}" for n in itertools.count())
 
     def copy(self) -> Collection:

@@ -5,13 +5,14 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Sequence
+from concurrent.futures import Future
 from email.message import EmailMessage
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ckllm.contracts import IngestReport, VersionState
+from ckllm.contracts import Document, IngestReport, VersionState
 from ckllm.embedding.base import Purpose, Vectors
 from ckllm.embedding.hashing import HashingEmbedder
 from ckllm.errors import StoreError, UnknownDocumentError, UsageError
@@ -19,7 +20,7 @@ from ingestion import ingest
 from ingestion.options import IngestOptions, Progress
 from ingestion.pipeline import named, remove, retry
 from tests.ingestion.collection import Collection, names, write
-from tests.ingestion.fakes import InlineParsers
+from tests.ingestion.fakes import InlineParsers, Late
 
 TEXT = "The first paragraph says something.\n\nThe second one says more."
 
@@ -44,6 +45,16 @@ def test_documents_are_added_then_unchanged_then_updated(kb: Collection, folder:
     assert counts(ingest([folder], kb)) == (0, 1, 1, 0, 0)
     kb.check()
     assert [text for source, *_, text in kb.stored() if source == str(a)] == ["Something else."]
+
+
+@pytest.mark.parametrize("late", [Late, Future])
+def test_files_that_are_parsed_at_once_are_all_taken(
+    kb: Collection, folder: Path, monkeypatch: pytest.MonkeyPatch, late: type[Future[Document]]
+) -> None:
+    monkeypatch.setattr("tests.ingestion.fakes.Late", late)
+    write(folder, {f"{n:02d}.txt": f"Number {n}." for n in range(25)})
+    assert counts(ingest([folder], kb, options=IngestOptions(workers=1))) == (25, 0, 0, 0, 0)
+    kb.check()
 
 
 def test_equal_bytes_under_two_names_are_two_documents(kb: Collection, folder: Path) -> None:
