@@ -94,7 +94,8 @@ def _list(now: State, rows: Sequence[DocumentRow]) -> None:
         }
         for row in found
     ]  # fmt: skip
-    columns = ["Title", "State"] if now.previewed else ["Title", "File", "State", "Pages", "Passages", "Language"]
+    # the state first: on a narrow screen the columns after the title are out of sight
+    columns = ["State", "Title"] if now.previewed else ["State", "Title", "File", "Pages", "Passages", "Language"]
     columns += [name for name in ("Groups", "Trouble") if not now.previewed and any(line[name] for line in table)]
     actions = st.container()
     event = st.dataframe(

@@ -69,7 +69,7 @@ def _job(now: State, job: Job) -> None:
             _running(now, job)
             return
         rejected = list((job.report or {}).get("rejected", ()))
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"job-head-{job.id}"):
             st.html(f'<div class="ck-job">{_summary(job, len(rejected))}</div>', width="stretch")
             lacking = bool(rejected) or job.state is not JobState.DONE
             if lacking and st.button("Retry", icon=":material/refresh:", key=f"retry-{job.id}", type="tertiary"):
@@ -88,7 +88,7 @@ def _job(now: State, job: Job) -> None:
 def _running(now: State, job: Job) -> None:
     told = f"{job.done} of {max(job.found, len(job.sources))}" if job.state is JobState.RUNNING else "Waiting"
     current = shortened(name_of(job.current), 60) if job.current else ""
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"job-head-{job.id}"):
         share = min(1.0, job.done / max(job.found, len(job.sources), 1))
         st.progress(share, text=plain(f"{told} · {current}" if current else told))
         if st.button("Stop", icon=":material/stop_circle:", key=f"cancel-{job.id}", type="tertiary"):
