@@ -154,7 +154,7 @@ def pdf(*paragraphs: str) -> bytes:
     return made.getvalue()
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float = 40.0) -> None:
+def until(condition: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"in time: {what}"
