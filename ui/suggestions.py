@@ -47,6 +47,8 @@ def suggested(now: State, documents: Sequence[DocumentRow]) -> list[str]:
     found: list[str] = []
     for row in varied(documents)[: 2 * _COUNT]:
         title = row.title or name_of(row.source)
+        if not any(character.isalnum() for character in title):
+            continue  # there is no word to search for
         hits = now.client.search(title, 8, now.collection, {"document_id": row.id}).hits
         question = about(row, hits)
         if question and question not in found:

@@ -9,8 +9,9 @@ from ckllm.contracts import Computed, Sentence
 from tests.ui.fake import FakeClient, answer, hit
 from ui.answers import drawn, segments, verdict, with_footnotes
 from ui.markup import bar, escaped, name_of, plain, seconds, shortened
+from ui.session import State
 from ui.sources import excerpt
-from ui.suggestions import about, varied
+from ui.suggestions import about, suggested, varied
 
 
 def test_segments_are_the_answer_without_its_brackets() -> None:
@@ -77,3 +78,10 @@ def test_suggestions_are_in_the_documents_language_and_varied() -> None:
     untitled = type(row)("d4", "/docs/notes.txt", "notes.txt", "LIVE", 1, 0, "en", (), "main")
     assert about(untitled, [hit(section="")]) == ""
     assert varied([rows[0], rows[0], row])[1] is row
+
+
+def test_a_title_without_a_word_is_not_searched_for() -> None:
+    client = FakeClient()
+    rows = [replace(client.documents()[0], id="d9", title="???")]
+    assert suggested(State(client), rows) == []
+    assert client.calls == []
