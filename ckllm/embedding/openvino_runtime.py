@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ckllm import light_imports
 from ckllm.embedding.base import Purpose, Vectors
 from ckllm.embedding.bundled import COMPILED, GRAPH, INT8_GRAPH, WEIGHTS, BundledModel, discard, prepare
 from ckllm.embedding.limits import refuse_long_passages
@@ -125,7 +126,7 @@ def _open_tokenizer(folder: Path) -> _Tokenizer:
 
 def _compile(folder: Path, threads: int, int8: bool) -> Any:
     """The graph for this processor, compiled; the compiled form is kept, which halves the time that the next start takes."""
-    import openvino as ov
+    ov = light_imports.openvino()
 
     graph = folder / (INT8_GRAPH if int8 and (folder / INT8_GRAPH).is_file() else GRAPH)
     options: dict[str, Any] = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads or _cores()}

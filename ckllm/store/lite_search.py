@@ -8,7 +8,7 @@ what they do not cover (other metrics, approximate indexes, partitions) still go
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -17,10 +17,10 @@ from milvus_lite.constants import ALL_PARTITIONS
 from milvus_lite.engine import collection as engine
 from milvus_lite.engine.projection import build_projection_plan, project_record
 from milvus_lite.index.brute_force import BruteForceIndex
-from milvus_lite.search.filter import evaluate_mask
 from milvus_lite.search.indexed_filter import evaluate_segment_filter
 from numpy.typing import NDArray
 
+from ckllm.store.lite_arrays import evaluate_mask, vectors_in
 from ckllm.store.lite_bm25 import Bm25, Postings
 
 Mask: TypeAlias = NDArray[np.bool_]
@@ -49,6 +49,8 @@ class _Source:
     """A segment, or what is not flushed yet."""
 
     keys: Sequence[str]
+    places: Mapping[str, int]
+    """The row of each key: of its latest version, where there are several here."""
     rows: Mask
     """Those that may be found."""
     column: Callable[[str], Any]
@@ -102,6 +104,14 @@ def search_sparse(self: Any, query_vectors: Any, vector_field: str, top_k: int, 
     return results
 
 
+def vectors_of(collection: Any, field: str, keys: Iterable[str]) -> dict[str, NDArray[np.float32]]:
+    """The vectors of those keys that are stored."""
+    segments, deleted = collection._read_snapshot()
+    found = _sources(segments, collection._memtable, deleted, field, (None, None))
+    places = ((key, source, source.places.get(key)) for source in found for key in keys)
+    return {key: source.vectors()[row] for key, source, row in places if row is not None and source.rows[row]}
+
+
 def _products(queries: NDArray[np.float32], source: _Source) -> NDArray[np.float32]:
     """Shape (queries, rows); minus infinity for rows that may not be found."""
     vectors, wanted = source.vectors(), source.rows
@@ -133,8 +143,7 @@ def _sources(segments: Sequence[Any], memtable: Any, deleted: Any, dense: str, c
     """Everything with rows in it, each with the rows that are current and meet the condition."""
     compiled, plan = condition
     segments = [segment for segment in segments if segment.num_rows]
-    newest, newest_at, _, _, table = memtable.to_search_snapshot(vector_field=None, include_table=True)
-    pending = memtable.delete_index_snapshot()
+    newest, newest_at, table, pending = _pending(memtable)
     found = []
     for segment in segments:
         rows = _live(segment, segments, deleted._map)
@@ -145,12 +154,20 @@ def _sources(segments: Sequence[Any], memtable: Any, deleted: Any, dense: str, c
         if dense and (present := segment.vector_data(dense)[1]) is not None:
             rows = rows & present
         found.append(_segment(segment, rows, dense))
-    if newest:
+    if len(newest):
         rows = np.array([not deleted.is_deleted(key, int(at)) for key, at in zip(newest, newest_at, strict=True)])
         if compiled is not None:
             rows &= evaluate_mask(compiled, table)
         found.append(_unflushed(newest, rows, table, dense))
     return found
+
+
+def _pending(memtable: Any) -> tuple[Sequence[str], Sequence[Any], Any, Mapping[str, Any]]:
+    """What is not flushed yet: keys, their sequence numbers and their table; deletions by key."""
+    if not memtable.size():  # even an empty table would import pandas
+        return (), (), None, {}
+    keys, numbers, _, _, table = memtable.to_search_snapshot(vector_field=None, include_table=True)
+    return keys, numbers, table, memtable.delete_index_snapshot()
 
 
 def _segment(segment: Any, rows: Mask, dense: str) -> _Source:
@@ -161,15 +178,15 @@ def _segment(segment: Any, rows: Mask, dense: str) -> _Source:
             kept = segment.sparse_indexes[key] = Postings.of(segment.table.column(field).to_pylist())
         return kept
 
-    return _Source(segment.pks, rows, segment.table.column, lambda: segment.vector_data(dense)[0], postings)
+    return _Source(segment.pks, segment.pk_to_row, rows, segment.table.column, lambda: segment.vector_data(dense)[0], postings)
 
 
 def _unflushed(keys: Sequence[str], rows: Mask, table: Any, dense: str) -> _Source:
     def vectors() -> NDArray[np.float32]:
-        flat = table.column(dense).combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        return np.asarray(flat, np.float32).reshape(len(keys), -1)
+        return vectors_in(table.column(dense))[0]
 
-    return _Source(keys, rows, table.column, vectors, lambda field: Postings.of(table.column(field).to_pylist()))
+    places = {key: row for row, key in enumerate(keys)}
+    return _Source(keys, places, rows, table.column, vectors, lambda field: Postings.of(table.column(field).to_pylist()))
 
 
 def _live(segment: Any, segments: Sequence[Any], deleted: dict[str, int]) -> Mask:

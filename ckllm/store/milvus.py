@@ -27,7 +27,7 @@ from ckllm.errors import StoreError
 from ckllm.store.base import ChunkRecord, Filter, IndexDescription
 from ckllm.store.filter import expression, literals
 from ckllm.store.lexical import query_terms
-from ckllm.store.lite import LiteServer, quiet
+from ckllm.store.lite import LiteFolder, quiet
 from ckllm.store.milvus_schema import (
     HIT_FIELDS,
     RECORD_FIELDS,
@@ -47,6 +47,8 @@ from ckllm.store.milvus_schema import (
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
+    from ckllm.store.lite_reading import LiteReader
+
 _SCHEMES = ("http://", "https://", "tcp://", "unix:")
 _CONNECT_S = 8.0
 _READ_S = 60.0
@@ -59,6 +61,7 @@ _PAGE = 10_000
 _LANGUAGES_S = 10.0
 _UNLOADED = ("not loaded", "in state 'released'")
 """What Milvus and Lite say of a collection that has to be loaded first."""
+_RAISING = ("pymilvus", "grpc", "milvus_lite")
 _VERSIONS = 200
 """Version ids in one expression."""
 
@@ -69,13 +72,17 @@ R = TypeVar("R")
 @contextmanager
 def _errors_of(store: object) -> Iterator[None]:
     """Milvus's errors as StoreError of one line that names the store."""
-    import grpc
-    from pymilvus.exceptions import MilvusException
-
     try:
         yield
-    except (MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:
+    except Exception as error:
+        if not _is_milvus(error):
+            raise
         raise StoreError(_explain(str(store), error)) from error
+
+
+def _is_milvus(error: Exception) -> bool:
+    """Whether Milvus, its client or the connection raised it. By name: a search in this process imports neither of the last."""
+    return any(kind.__module__.partition(".")[0] in _RAISING for kind in type(error).__mro__)
 
 
 def _translated(method: Callable[P, R]) -> Callable[P, R]:
@@ -89,14 +96,12 @@ def _translated(method: Callable[P, R]) -> Callable[P, R]:
 
 def _again_once_loaded(method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """A server that was started again has forgotten which collections were loaded: then they are loaded anew."""
-    from pymilvus.exceptions import MilvusException
-
     try:
         return method(*args, **kwargs)
-    except MilvusException as error:
+    except Exception as error:
         store = args[0]
         assert isinstance(store, MilvusStore)
-        if not store._loaded or not any(sign in str(error) for sign in _UNLOADED):
+        if not _is_milvus(error) or not store._loaded or not any(sign in str(error) for sign in _UNLOADED):
             raise
         store._loaded.clear()
         return method(*args, **kwargs)
@@ -112,15 +117,9 @@ class MilvusStore:
         """`shards`, `replicas`: of what is made and loaded on a server; Lite knows neither."""
         self._uri = uri
         self._loaded: set[str] = set()
-        self._lite = (
-            None if uri.startswith(("http://", "https://", "tcp://", "unix:")) else LiteServer(_folder(uri), lock_timeout_s)
-        )
-        try:
-            self._client = self._connect(self._lite.uri if self._lite else uri, token)
-        except BaseException:
-            if self._lite:
-                self._lite.close()
-            raise
+        self._lite = None if uri.startswith(_SCHEMES) else LiteFolder(_folder(uri), lock_timeout_s)
+        self._connecting = threading.Lock()
+        self._connected: MilvusClient | None = None if self._lite else self._connect(uri, token)
         self._embedded = self._lite is not None or uri.startswith("unix:")
         self._sharded = {} if self._embedded else {"num_shards": shards}
         self._replicated = {} if self._embedded or replicas == 1 else {"replica_number": replicas}
@@ -137,6 +136,19 @@ class MilvusStore:
     def socket(self) -> str:
         """Where other processes reach the folder that this one has open; "" for a server."""
         return self._lite.uri.removeprefix("unix:") if self._lite else ""
+
+    @property
+    def _client(self) -> MilvusClient:
+        """A folder's is connected when something is first written: reading needs none."""
+        with self._connecting:
+            if self._connected is None:
+                assert self._lite is not None
+                self._connected = self._connect(self._lite.uri, "")
+            return self._connected
+
+    @property
+    def _reading(self) -> MilvusClient | LiteReader:
+        return self._lite.reader if self._lite else self._client
 
     @_translated
     def _connect(self, uri: str, token: str) -> MilvusClient:
@@ -170,9 +182,9 @@ class MilvusStore:
 
     @_translated
     def describe(self, name: str) -> IndexDescription | None:
-        if not self._client.has_collection(check_name(name), timeout=_READ_S):
+        if not self._reading.has_collection(check_name(name), timeout=_READ_S):
             return None
-        found = self._client.describe_collection(name, timeout=_READ_S)
+        found = self._reading.describe_collection(name, timeout=_READ_S)
         return description_of(name, dict(found.get("properties", {})))
 
     @_translated
@@ -247,14 +259,11 @@ class MilvusStore:
         self._load(name)
         if not chunk_ids:
             return {}
-        rows = self._client.query(
-            name, filter=f"chunk_id in {literals(chunk_ids)}", output_fields=["chunk_id", "dense"], timeout=_READ_S
-        )
-        if not rows:
+        keys, stored = self._vectors(name, chunk_ids)
+        if not keys:
             return {}
-        stored = np.asarray([row["dense"] for row in rows], dtype=np.float32)
         cosines = stored @ np.asarray(vector, dtype=np.float32).reshape(-1)
-        return {row["chunk_id"]: float(cosine) for row, cosine in zip(rows, cosines, strict=True)}
+        return {key: float(cosine) for key, cosine in zip(keys, cosines, strict=True)}
 
     def scan(self, name: str, batch: int = 1000) -> Iterator[tuple[list[ChunkRecord], Vectors]]:
         self._load(name)
@@ -265,7 +274,9 @@ class MilvusStore:
         if self._closed:
             return
         self._closed = True
-        self._client.close()
+        with self._connecting:
+            if self._connected is not None:
+                self._connected.close()
         if self._lite:
             self._lite.close()
 
@@ -274,14 +285,22 @@ class MilvusStore:
     @_translated
     def _load(self, name: str) -> None:
         if name not in self._loaded:
-            self._client.load_collection(check_name(name), timeout=_WRITE_S, **self._replicated)
+            self._reading.load_collection(check_name(name), timeout=_WRITE_S, **self._replicated)
             self._loaded.add(name)
+
+    def _vectors(self, name: str, chunk_ids: Sequence[str]) -> tuple[list[str], Vectors]:
+        if self._lite:
+            return self._lite.reader.vectors(name, "dense", chunk_ids)
+        rows = self._client.query(
+            name, filter=f"chunk_id in {literals(chunk_ids)}", output_fields=["chunk_id", "dense"], timeout=_READ_S
+        )
+        return [row["chunk_id"] for row in rows], np.asarray([row["dense"] for row in rows], dtype=np.float32)
 
     def _languages(self, name: str) -> frozenset[str]:
         """Languages of the chunks ever stored; read again every few seconds, since others may write to a server."""
         read_at, languages = self._known_languages.get(name, (-math.inf, frozenset()))
         if time.monotonic() - read_at > _LANGUAGES_S:
-            languages = languages_of(self._client.describe_collection(check_name(name), timeout=_READ_S).get("properties", {}))
+            languages = languages_of(self._reading.describe_collection(check_name(name), timeout=_READ_S).get("properties", {}))
             self._known_languages[name] = (time.monotonic(), languages)
         return languages
 
@@ -296,7 +315,7 @@ class MilvusStore:
         if not data or k <= 0:
             return [[] for _ in data]
         self._load(name)
-        answers = self._client.search(
+        answers = self._reading.search(
             name, list(data), filter=expression(where), limit=k, anns_field=field, output_fields=HIT_FIELDS, timeout=_READ_S
         )
         found_by = "dense" if field == "dense" else "lexical"
