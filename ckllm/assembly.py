@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ckllm.answering import Answering
     from ckllm.embedding.base import Embedder
     from ckllm.experts.base import Router
+    from ckllm.experts.registry import Registry
     from ckllm.llm.base import BaseLLM
     from ckllm.retrieval.rerank import Reranker
     from ckllm.retrieval.retriever import Retriever
@@ -97,6 +98,7 @@ def open_knowledge_base(
 def build(settings: Settings, collection: str, *, create: bool, replacements: Replacements) -> Parts:
     """The parts that the settings describe, none of them opened yet."""
     common = replacements.common or share(settings, replacements)
+    experts = Lazy(lambda: _experts(settings))
     catalogue, store = common.catalogue, common.store
     embedder = Lazy(lambda: _fitting(common.embedder(), replacements, index))
     index = CollectionIndex(collection, catalogue, store, embedder, create=create)
@@ -111,8 +113,8 @@ def build(settings: Settings, collection: str, *, create: bool, replacements: Re
         reranker=Lazy(lambda: _reranker(scorer())),
         answering=Lazy(lambda: _answering(settings, scorer(), embedder())),
         router=Lazy(lambda: _router(settings, embedder)),
-        adapters=lambda weights: _adapters(settings, weights),
-        languages=lambda weights: _languages(settings, weights),
+        adapters=lambda weights: _adapters(settings, experts(), weights),
+        languages=lambda weights: _languages(experts()(), weights),
         rewrite=_rewrite(),
         condition=_condition,
         access=replacements.access or (lambda user: _access(settings, user)),
@@ -257,21 +259,23 @@ def _router(settings: Settings, embedder: Callable[[], Embedder]) -> Router:
     return open_described(settings, embedder)
 
 
-def _adapters(settings: Settings, weights: Mapping[str, float]) -> dict[str, float]:
+def _experts(settings: Settings) -> Callable[[], Registry]:
+    from ckllm.experts.table import LatestRegistry
+
+    return LatestRegistry(settings)
+
+
+def _adapters(settings: Settings, registry: Callable[[], Registry], weights: Mapping[str, float]) -> dict[str, float]:
     from ckllm.experts.base import BASE
     from ckllm.experts.registry import adapter_weights
-    from ckllm.experts.table import open_registry
     from ckllm.llm.table import choose_engine
 
     if choose_engine(settings.llm)[0] == "openai":  # the server has the files, and knows them by name
         return {name: weight for name, weight in weights.items() if name != BASE}
-    return adapter_weights(weights, open_registry(settings))
+    return adapter_weights(weights, registry())
 
 
-def _languages(settings: Settings, weights: Mapping[str, float]) -> tuple[str, ...]:
-    from ckllm.experts.table import open_registry
-
-    registry = open_registry(settings)
+def _languages(registry: Registry, weights: Mapping[str, float]) -> tuple[str, ...]:
     spoken = [set(registry.get(name).card.languages) if name in registry else set() for name in weights]
     return tuple(sorted(set.intersection(*spoken))) if spoken else ()
 

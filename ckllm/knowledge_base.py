@@ -84,7 +84,8 @@ class KnowledgeBase:
             query = self._parts.rewrite(asked.question, asked.history)
         with clock.stage("route_s"):
             route = self._parts.router().route([RouteRequest(asked.question, asked.history, asked.expert, asked.top_experts)])[0]
-        self._parts.warm(route.weights)
+        if not (query == asked.question and _may_be_rows(query)):
+            self._parts.warm(route.weights)
         found = self._find([query], asked.user, asked.where, clock)[0]
         answering = self._parts.answering()
         with clock.stage("rerank_s"):
@@ -239,3 +240,10 @@ class KnowledgeBase:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def _may_be_rows(question: str) -> bool:
+    """Whether the question asks for what rows may answer by themselves: then the language model is not loaded beforehand."""
+    from ckllm.records.question import recognised
+
+    return recognised(question) is not None

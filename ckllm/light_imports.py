@@ -1,6 +1,6 @@
 """Big libraries without the parts that they import by default and nothing here uses: half a second of every command.
 
-What is left out can still be had: each library is told that the part is not there while it is imported, and nothing is left behind.
+What is left out can still be had: each library is told that the part is not there while it is imported, and no longer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def openvino() -> Any:
 
 
 def milvus_lite() -> None:
-    """Milvus Lite without FAISS, which it loads beforehand; our indexes are exact. Approximate ones load it when they are made."""
+    """Milvus Lite without FAISS, which it loads beforehand: our indexes are exact. Others still load it when they are made."""
     with _importing:
         if "milvus_lite.index" in sys.modules:
             return

@@ -51,6 +51,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty:
 
 
 def print_hits(hits: Sequence[Hit]) -> None:
+    from ckllm.cells import readable
+
     out = console()
     if not hits:
         out.print("Nothing found.")
@@ -65,6 +67,8 @@ def print_hits(hits: Sequence[Hit]) -> None:
 def print_answer(answer: Answer) -> None:
     """The answer with its citations as footnotes; of a refusal, the nearest passages."""
     from rich.text import Text
+
+    from ckllm.cells import readable
 
     out = console()
     shown = Text(answer.answer)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ckllm.errors import UsageError
 from ckllm.experts.base import BASE, Router
-from ckllm.experts.registry import Registry
+from ckllm.experts.card import ADAPTER, CARD
+from ckllm.experts.registry import SHIPPED, Registry
 from ckllm.experts.routers.base_only import BaseOnlyRouter
 from ckllm.experts.routers.explicit import DefaultRouter, ExplicitRouter
 
@@ -28,6 +30,31 @@ def router_folder(settings: Settings) -> Path:
 
 def open_registry(settings: Settings) -> Registry:
     return Registry(experts_folder(settings), settings.experts)
+
+
+class LatestRegistry:
+    """The registry as the files are now: read again only where an expert came, went or was changed. Safe in threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._read: tuple[frozenset[tuple[str, int, int]], Registry] | None = None
+
+    def __call__(self) -> Registry:
+        with self._lock:
+            stamp = frozenset(self._stamps())
+            if self._read is None or self._read[0] != stamp:
+                self._read = stamp, open_registry(self._settings)
+            return self._read[1]
+
+    def _stamps(self) -> Iterator[tuple[str, int, int]]:
+        """Path, time and size of every file that decides what the registry holds."""
+        configured = [Path(one.adapter).expanduser() for one in self._settings.experts if one.adapter]
+        cards = [card for place in (SHIPPED, experts_folder(self._settings)) for card in place.glob(f"*/{CARD}")]
+        for file in (*cards, *(folder / name for folder in configured for name in (CARD, ADAPTER))):
+            if file.exists():
+                status = file.stat()
+                yield str(file), status.st_mtime_ns, status.st_size
 
 
 def open_router(settings: Settings, embedder: Callable[[], Embedder], registry: Registry | None = None) -> Router:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ckllm import light_imports
 from ckllm.errors import DataError, UsageError
 from ckllm.llm.base import GenerationRequest, Likelihood
 from ckllm.llm.continuous_batch import ContinuousBatch
@@ -52,6 +53,7 @@ class OpenVinoLLM(LocalLLM):
             pass
 
     def _open(self, adapters: Any) -> ContinuousBatch:
+        light_imports.openvino()
         import openvino_genai
 
         scheduler = openvino_genai.SchedulerConfig()
@@ -113,8 +115,7 @@ class OpenVinoLLM(LocalLLM):
 
     def _logits(self, ids: list[int]) -> NDArray[np.float32]:
         """Shape (tokens, vocabulary). The graph is compiled a second time for this, on first use."""
-        import openvino as ov
-
+        ov = light_imports.openvino()
         with self._scoring:
             if self._scorer is None:
                 core = ov.Core()

@@ -1,8 +1,8 @@
 """Reading Milvus Lite's database in the process that has it open: no messages, no gRPC, no client library.
 
-Through Lite's server every hit is packed into a message and unpacked again, and the client alone takes a second to import. Here the
-reading calls of pymilvus's client, as far as the store uses them, are answered by the database itself. Writing, and every other
-process, still goes through the server, which works on the same database.
+Through Lite's server every hit is packed into a message and unpacked again, and the client alone takes a second to import.
+Here the reading calls of pymilvus's client, as far as the store uses them, are answered by the database itself. Writing, and
+every other process, still goes through the server, which works on the same database.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class LiteReader:
             return [[{**hit, collection._pk_name: hit["id"]} for hit in hits] for hits in found]
 
     def vectors(self, name: str, field: str, keys: Sequence[str]) -> tuple[list[str], Vectors]:
-        """The stored vectors of some keys, in no particular order: keys and shape (keys, dimension); unknown ones are left out."""
+        """The stored vectors of some keys, in no order: keys, and shape (keys, dimension). Unknown keys are left out."""
         with self._reading():
             found = vectors_of(self._collection(name), field, keys)
             return list(found), np.asarray(list(found.values()), np.float32)

@@ -15,7 +15,7 @@ from ckllm.experts.bundle import check_references, install, load_bundle, save_bu
 from ckllm.experts.card import Card, file_sha256, read_card, write_card
 from ckllm.experts.registry import SHIPPED, Registry, adapter_weights, verify
 from ckllm.experts.routers.training import RouterRow, train_router
-from ckllm.experts.table import open_registry, open_router, router_folder
+from ckllm.experts.table import LatestRegistry, open_registry, open_router, router_folder
 from tests.experts.test_mixing import adapter
 
 
@@ -48,6 +48,21 @@ def test_experts_are_added_found_again_and_removed(registry: Registry, tmp_path:
     assert "one" not in Registry(tmp_path / "home/experts", shipped=None)
     with pytest.raises(UsageError, match="there are base, two"):
         again.get("one")
+
+
+def test_the_latest_registry_is_read_again_only_where_something_changed(tmp_path: Path) -> None:
+    settings = load_settings(tmp_path / "home", environment={})
+    latest = LatestRegistry(settings)
+    first = latest()
+    assert latest() is first and "one" not in first
+    Registry(tmp_path / "home/experts", shipped=None).add(expert(tmp_path / "one", "one", 1))
+    second = latest()
+    assert "one" in second and latest() is second
+    changed = read_card(tmp_path / "home/experts/one").with_values({"description": "another description"})
+    write_card(changed, tmp_path / "home/experts/one")
+    assert latest().get("one").card.description == "another description"
+    Registry(tmp_path / "home/experts", shipped=None).remove("one")
+    assert "one" not in latest()
 
 
 def test_an_adapter_without_a_card_gets_one(tmp_path: Path) -> None:

@@ -269,3 +269,12 @@ def test_a_table_cut_into_many_chunks_is_counted_whole(tmp_path: Path) -> None:
         chunks = {citation.chunk_id for citation in listed.citations}
         assert len(chunks) > 1
         assert all(any(entry.hit.chunk_id == one for entry in listed.evidence) for one in chunks)
+
+
+def test_the_language_model_is_not_loaded_for_what_rows_answer(tmp_path: Path) -> None:
+    rows = [["Hall", "Lamps"], ["North", 3], ["South", 5], ["West", 8]]
+    with asked_about(tmp_path, {"halls.csv": csv(rows), "note.txt": "The north hall was painted green in May."}) as kb:
+        assert kb.ask("How many halls are there?").computed
+        assert not kb._parts.warming and not kb._parts.llm.taken()
+        kb.ask("When was the north hall painted?")
+        assert kb._parts.warming

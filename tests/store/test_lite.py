@@ -50,6 +50,31 @@ for start in range(0, 400, 8):
 print("done", flush=True)
 """
 
+READ = """
+import sys
+from ckllm import light_imports
+from ckllm.contracts import Access
+from ckllm.store.base import Filter
+from ckllm.store.milvus import MilvusStore
+from tests.store.records import unit_vectors
+store = MilvusStore(sys.argv[1])
+vectors = unit_vectors(2, 7)
+for where in (Filter(), Filter(Access("ana", ("staff",)), hidden_versions=("v1",))):
+    assert all(store.search_dense("main", vectors, 5, where))
+    found = store.search_lexical("main", ["stone bridge"], 5, where)
+    assert found[0]
+    if where.access.everything:
+        assert "pandas" not in sys.modules  # Arrow imports it to compare with a value
+assert store.similarities("main", unit_vectors(1, 7), [hit.chunk_id for hit in found[0]])
+assert store.describe("main") is not None
+store.close()
+openvino = light_imports.openvino()
+heavy = ("pymilvus", "grpc", "faiss", "torch", "openvino.tools.ovc")
+print([name for name in heavy if name in sys.modules], openvino.convert_model.__name__)
+import milvus_lite.index.factory, faiss
+print(milvus_lite.index.factory.is_faiss_available())
+"""
+
 
 def spawn(code: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
@@ -102,6 +127,43 @@ def test_sigkill_loses_nothing_that_was_acknowledged(tmp_path: Path, after: int)
         assert set(counts.values()) == {4}
     finally:
         store.close()
+
+
+def test_reading_imports_no_client_and_takes_nothing_away(tmp_path: Path) -> None:
+    store = MilvusStore(str(tmp_path / "milvus.db"))
+    store.create(INDEX)
+    store.upsert("main", records(200, 3), unit_vectors(200, 3))
+    store.flush("main")
+    store.delete_versions("main", ["v0"])
+    store.close()
+    reader = spawn(READ, str(tmp_path / "milvus.db"))
+    out, err = reader.communicate(timeout=120)
+    assert out.splitlines() == ["[] convert_model", "True"], err
+
+
+def test_what_is_written_through_the_server_is_read_directly_at_once(tmp_path: Path) -> None:
+    store = MilvusStore(str(tmp_path / "milvus.db"))
+    everything, vectors = records(40, 3), unit_vectors(40, 3)
+    store.create(INDEX)
+    store.upsert("main", everything, vectors)
+    other = MilvusStore(f"unix:{store.socket}")
+    keys = [record.chunk.chunk_id for record in everything]
+    for step in range(3):
+        for where in (Filter(), Filter(hidden_versions=("v2",))):
+            ours, theirs = (one.search_dense("main", vectors[:3], 9, where) for one in (store, other))
+            assert [[hit.chunk_id for hit in hits] for hits in ours] == [[hit.chunk_id for hit in hits] for hits in theirs]
+            assert ours[0][0].text == theirs[0][0].text and ours[0][0].score == pytest.approx(theirs[0][0].score, abs=1e-5)
+            ours, theirs = (one.search_lexical("main", ["stone bridge", "piedra"], 9, where) for one in (store, other))
+            assert [{hit.chunk_id for hit in hits} for hits in ours] == [{hit.chunk_id for hit in hits} for hits in theirs]
+        assert store.similarities("main", vectors[:1], [*keys, "unknown"]) == pytest.approx(
+            other.similarities("main", vectors[:1], keys), abs=1e-5
+        )
+        other.delete_versions("main", [f"v{step + 5}"])
+    assert len(store.similarities("main", vectors[:1], keys)) == 40 - 3 * 4
+    other.close()
+    store.close()
+    with pytest.raises(StoreError, match="closed"):
+        store.search_dense("main", vectors[:1], 3, Filter())
 
 
 def test_data_files_are_synced_before_the_manifest_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
