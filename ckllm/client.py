@@ -79,7 +79,8 @@ class AskFields(TypedDict, total=False):
 class Client:
     """One service, as one user. Use it as a context manager. Safe to share between threads.
 
-    Every method raises RefusedError (UnknownDocumentError for a document that is not there) or UnavailableError.
+    Every method raises RefusedError (UnknownDocumentError for a document that is not there) or UnavailableError; a key that
+    cannot be one is a UsageError at once.
     """
 
     def __init__(
@@ -92,6 +93,8 @@ class Client:
         more_headers: Mapping[str, str] | None = None,
     ) -> None:
         """`as_user`: see and ask as that user; only the owner may. `more_headers`: those of a proxy that signed the user in."""
+        if key and not (key.isascii() and key.isprintable()):
+            raise UsageError("this is no API key: it holds characters that no key has")
         headers = dict(more_headers or {}) | ({"Authorization": f"Bearer {key}"} if key else {})
         if as_user is not None:
             headers["X-Ckllm-As"] = quote(as_user, safe="")

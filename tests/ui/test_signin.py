@@ -4,6 +4,7 @@ import httpx
 import pytest
 
 from ckllm.client import Client
+from ckllm.errors import UsageError
 from tests.ui.fake import FakeClient
 from tests.ui.pages import app, ask, clean, html, state
 from ui.signin import Front
@@ -39,3 +40,9 @@ def test_a_key_that_is_revoked_meanwhile_takes_everything_off_the_page() -> None
     assert "mill" not in html(test)
     assert not test.chat_input
     assert state(test).turns == []
+
+
+@pytest.mark.parametrize("key", ["ключ", "“ckllm_x”", "ckllm_x\nX-Other: 1"])
+def test_what_can_be_no_key_is_said_to_be_none(key: str) -> None:
+    with pytest.raises(UsageError, match="no API key"):
+        Client("http://127.0.0.1:1", key)
