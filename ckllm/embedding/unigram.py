@@ -8,6 +8,7 @@ lies in a sorted table that is mapped from its file; the full tokenizer is built
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -68,6 +69,9 @@ class QuickUnigram:
         self._unknown: int = content["model"]["unk_id"]
         self._special = [entry["content"] for entry in content["added_tokens"]]
         self._frame = Tokenizer.from_str(json.dumps(content))
+        self._small = Tokenizer.from_str(json.dumps(content))
+        """With the model of the texts at hand: a tokenizer for each call would read the normaliser's table each time."""
+        self._taking_turns = threading.Lock()
         self._longest = self._pieces.dtype.itemsize
         self._seen = 0
 
@@ -81,9 +85,10 @@ class QuickUnigram:
         if self._seen > QUICK_CHARACTERS or any(mark in text for text in clean for mark in self._special):
             return token_ids(self._full, clean, special)
         model, ids = self._small_model(clean)
-        tokenizer = type(self._frame).from_str(self._frame.to_str())
-        tokenizer.model = model
-        return [[ids[index] for index in found] for found in token_ids(tokenizer, clean, special)]
+        with self._taking_turns:
+            self._small.model = model
+            found = token_ids(self._small, clean, special)
+        return [[ids[index] for index in some] for some in found]
 
     def _small_model(self, texts: list[str]) -> tuple[Any, list[int]]:
         """A model of the pieces that occur in `texts`, and the real id of each of its ids."""

@@ -6,6 +6,7 @@ import ctypes
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -158,6 +159,14 @@ def test_batches_hold_every_text_once_and_keep_to_the_limit() -> None:
     assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
     assert all(len(group) == 1 or len(group) * max(lengths[index] for index in group) <= 100 for group in groups)
     assert len(groups) == 4
+
+
+def test_threads_get_the_tokens_of_their_own_texts(e5_folder: Path) -> None:
+    quick = unigram.QuickUnigram(e5_folder / "tokenizer.json", e5_folder / "openvino")
+    texts = [f"{word} number {number}" for number, word in enumerate(["bridge", "मीटर", "水表", "Zähler", "мост"] * 8)]
+    alone = [quick.token_ids([text], special=True) for text in texts]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda text: quick.token_ids([text], special=True), texts)) == alone
 
 
 def test_int8_is_chosen_by_the_processor(tmp_path: Path) -> None:
