@@ -280,7 +280,7 @@ def _languages(registry: Registry, weights: Mapping[str, float]) -> tuple[str, .
     return tuple(sorted(set.intersection(*spoken))) if spoken else ()
 
 
-def train_router(settings: Settings, data: Path, progress: Callable[[str], None]) -> dict[str, Any]:
+def train_router(settings: Settings, data: Path, progress: Callable[[str], None], strategy: str = "head") -> dict[str, Any]:
     """Train the router of this home from labelled questions; the report with its held-out figures."""
     from ckllm.experts.routers.training import read_router_rows
     from ckllm.experts.routers.training import train_router as train
@@ -288,7 +288,8 @@ def train_router(settings: Settings, data: Path, progress: Callable[[str], None]
 
     rows, sha256 = read_router_rows(data)
     _home(settings)
-    return train(rows, _open_embedder(settings), router_folder(settings), data_sha256=sha256, progress=progress)
+    folder = router_folder(settings)
+    return train(rows, _open_embedder(settings), folder, strategy=strategy, data_sha256=sha256, progress=progress)
 
 
 def _rewrite() -> Any:

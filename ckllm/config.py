@@ -101,9 +101,13 @@ class RoutingRule(_Section):
 
 
 class RoutingSettings(_Section):
-    strategy: Literal["auto", "head", "rule", "base-only"] = Field(
+    strategy: Literal["auto", "head", "rule", "classifier", "base-only"] = Field(
         "auto", description="auto: the trained router where there is one, else rules where there are any, else routing.default"
     )
+    model: str = Field(
+        "", description="strategy classifier: folder of a transformers sequence classifier whose labels are experts"
+    )
+    threshold: float = Field(0.5, ge=0, le=1, description="strategy classifier: the least confidence at which an expert answers")
     default: str = Field("qa", description="the expert that answers while no router is trained; base where it is not installed")
     rules: tuple[RoutingRule, ...] = Field((), description="the first whose pattern is found decides")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +24,9 @@ SHOWN = 12
 def train_the_router(
     context: typer.Context,
     data: Annotated[Path, typer.Option("--data", help='JSON Lines of {"prompt", "label"}; out_of_scope: none.', metavar="FILE")],
+    strategy: Annotated[
+        str, typer.Option("--strategy", help="head, or to compare with: centroid, nearest.", metavar="NAME")
+    ] = "head",
     as_json: Json = False,
 ) -> None:
     """Learn from labelled questions which expert each is for; out_of_scope rows teach it when to abstain.
@@ -34,15 +37,39 @@ def train_the_router(
     """
     from ckllm.assembly import train_router
 
-    report = train_router(session(context).settings(), data, lambda text: typer.echo(text, err=True))
+    report = train_router(session(context).settings(), data, lambda text: typer.echo(text, err=True), strategy)
     if as_json:
         output.print_json(report)
         return
-    named = ("rows", "held_out_rows", "accuracy", "macro_f1", "out_of_scope_auroc", "calibration_error", "threshold", "seconds")
-    cells = (
-        (name.replace("_", " "), f"{report[name]:.3f}" if isinstance(report[name], float) else report[name]) for name in named
-    )
+    named = (
+        "rows", "held_out_rows", "accuracy", "macro_f1", "points_above_raw_means", "abstention", "false_abstention",
+        "out_of_scope_auroc", "calibration_error", "threshold", "seconds",
+    )  # fmt: skip
+    cells = [(name.replace("_", " "), _shown(report[name])) for name in named]
+    cells += [(f"{name} ms beyond the embedding", _shown(took)) for name, took in report["beyond_embedding_ms"].items()]
+    cells += [(f"unchanged: {name}", _shown(share)) for name, share in report["unchanged_when_reworded"].items()]
     output.print_table(("held out", ""), cells, empty="")
+    routers = {report["strategy"]: report} | report["beside"]
+    compared = ("macro_f1", "macro_f1_without_abstention", "accuracy", "out_of_scope_auroc", "calibration_error")
+    output.print_table(
+        ("router", *(name.replace("_", " ") for name in compared), "unchanged"),
+        ((name, *(_shown(one[key]) for key in compared), _shown(_kept(one))) for name, one in routers.items()),
+        empty="",
+    )
+    languages = report["by_language"]
+    if len(languages) > 1:
+        cells = [(lang or "not said", one["rows"], _shown(one["accuracy"])) for lang, one in languages.items()]
+        output.print_table(("language", "rows", "accuracy"), cells, empty="")
+
+
+def _kept(router: dict[str, Any]) -> float | None:
+    """The mean share of questions that keep their route when reworded."""
+    shares = router["unchanged_when_reworded"].values()
+    return sum(shares) / len(shares) if shares else None
+
+
+def _shown(value: object) -> object:
+    return f"{value:.3f}" if isinstance(value, float) else value if value is not None else "no such rows"
 
 
 def route_question(

@@ -82,7 +82,17 @@ def _automatic(routing: RoutingSettings, folder: Path, embedder: Callable[[], Em
         if not has_router(folder):
             raise UsageError("routing.strategy = head, but no router is trained: run `ckllm experts train-router --data FILE`")
         return _trained(folder, embedder)
+    if strategy == "classifier":
+        return _classifier(routing)
     return RuleRouter([(rule.pattern, rule.expert) for rule in routing.rules]) if strategy == "rule" else BaseOnlyRouter()
+
+
+def _classifier(routing: RoutingSettings) -> Router:
+    from ckllm.experts.routers.classifier import ClassifierRouter
+
+    if not routing.model:
+        raise UsageError("routing.strategy = classifier, but routing.model names no folder of a sequence classifier")
+    return ClassifierRouter(Path(routing.model).expanduser(), routing.threshold)
 
 
 def _trained(folder: Path, embedder: Callable[[], Embedder]) -> Router:

@@ -125,10 +125,13 @@ def labelled(file: Path) -> Path:
     return file
 
 
-def test_route_explains_itself(run: Run, tmp_path: Path) -> None:
+def test_route_explains_itself(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     before = run("experts", "route", "bake bread")
     assert "knows no doubt" in before.out
-    run("experts", "train-router", "--data", labelled(tmp_path / "rows.jsonl"))
+    told = run("experts", "train-router", "--data", labelled(tmp_path / "rows.jsonl"))
+    for said in ("points above raw means", "unchanged: polite", "p95 ms beyond the embedding", "nearest", "raw-mean"):
+        assert said in told.out
     sure = run("experts", "route", "bake the number 31 bread in the oven")
     assert "→ cooking" in sure.out
     assert "█" in sure.out

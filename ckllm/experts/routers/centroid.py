@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +55,15 @@ class CentroidScorer:
     def probabilities(self, texts: Sequence[str], vectors: Vectors) -> NDArray[np.float64]:
         return softmax(self.logits(texts, vectors) / self.temperature)
 
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Everything but labels and temperature."""
+        return {"mean": self.mean, "centres": self.centres, "owner": self.owner}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]], labels: Sequence[str], temperature: float) -> CentroidScorer:
+        mean, centres = (arrays[name].astype(np.float32) for name in ("mean", "centres"))
+        return cls(tuple(labels), mean, centres, arrays["owner"].astype(np.int64), temperature)
+
 
 @dataclass(frozen=True, slots=True)
 class RawMeanScorer:
@@ -71,8 +80,9 @@ class RawMeanScorer:
         return cls(labels, np.stack([vectors[[g == label for g in gold]].mean(axis=0) for label in labels]))
 
     def logits(self, texts: Sequence[str], vectors: Vectors) -> NDArray[np.float64]:  # noqa: ARG002 - as every scorer
-        apart = np.linalg.norm(vectors[:, None, :] - self.means[None], axis=2)
-        return np.asarray(-apart / SHARPNESS, np.float64)
+        points, means = vectors.astype(np.float64), self.means.astype(np.float64)
+        squares = (points**2).sum(axis=1)[:, None] - 2 * points @ means.T + (means**2).sum(axis=1)
+        return np.asarray(-np.sqrt(np.maximum(squares, 0)) / SHARPNESS)
 
     def probabilities(self, texts: Sequence[str], vectors: Vectors) -> NDArray[np.float64]:
         return softmax(self.logits(texts, vectors) / self.temperature)

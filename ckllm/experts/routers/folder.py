@@ -6,23 +6,29 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from zipfile import BadZipFile
 
 import numpy as np
 
 from ckllm.errors import DataError
+from ckllm.experts.routers.centroid import CentroidScorer
 from ckllm.experts.routers.head import HeadScorer
+from ckllm.experts.routers.nearest import NearestScorer
 
 FORMAT = 2
+TrainedScorer: TypeAlias = HeadScorer | CentroidScorer | NearestScorer
+SCORERS: Mapping[str, type[TrainedScorer]] = {"head": HeadScorer, "centroid": CentroidScorer, "nearest": NearestScorer}
+"""Strategies that are trained, and what keeps their arrays."""
 CARD, WEIGHTS = "router.json", "router.npz"
 
 
 @dataclass(frozen=True, slots=True)
 class RouterFile:
-    scorer: HeadScorer
+    scorer: TrainedScorer
     threshold: float
     embedder: str
     """Name of the embedder whose vectors it was trained on."""
@@ -47,7 +53,7 @@ def save_router(folder: Path, router: RouterFile) -> None:
         "report": router.report,
     }
     _replace(folder / WEIGHTS, buffer.getvalue())
-    _replace(folder / CARD, json.dumps(card, ensure_ascii=False, indent=1).encode())
+    _replace(folder / CARD, json.dumps(card, ensure_ascii=False).encode())
 
 
 def has_router(folder: Path) -> bool:
@@ -61,13 +67,13 @@ def load_router(folder: Path) -> RouterFile:
         data = (folder / WEIGHTS).read_bytes()
     except (OSError, json.JSONDecodeError) as error:
         raise DataError(f"the router in {folder} cannot be read ({error}): train it again") from error
-    if not isinstance(card, dict) or card.get("format") != FORMAT or card.get("strategy") != "head":
+    if not isinstance(card, dict) or card.get("format") != FORMAT or card.get("strategy") not in SCORERS:
         raise DataError(f"{folder / CARD} is not a router of this version: train it again")
     if hashlib.sha256(data).hexdigest() != card.get("weights_sha256"):
         raise DataError(f"{folder / WEIGHTS} was changed since the router was saved: train it again, or restore the file")
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            scorer = HeadScorer.from_arrays(
+            scorer = SCORERS[card["strategy"]].from_arrays(
                 {name: arrays[name] for name in arrays.files}, card["labels"], float(card["temperature"])
             )
         return RouterFile(scorer, float(card["threshold"]), str(card["embedder"]), str(card["data_sha256"]), dict(card["report"]))

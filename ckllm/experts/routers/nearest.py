@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,8 @@ from ckllm.experts.routers.features import centred
 NEIGHBOURS = 10
 SHARPNESS = 0.1
 """A neighbour counts exp(cosine / SHARPNESS)."""
+BLOCK = 256
+"""Questions compared at once: with tens of thousands of examples a table of all would not fit into memory."""
 FLOOR = 1e-3
 """Share of the votes that every label gets, so that none is impossible."""
 
@@ -37,6 +39,10 @@ class NearestScorer:
 
     def logits(self, texts: Sequence[str], vectors: Vectors) -> NDArray[np.float64]:  # noqa: ARG002 - as every scorer
         """(texts, labels): logarithm of each label's share of the neighbours' votes."""
+        blocks = [self._block(vectors[at : at + BLOCK]) for at in range(0, len(vectors), BLOCK)]
+        return np.concatenate(blocks) if blocks else np.zeros((0, len(self.labels)))
+
+    def _block(self, vectors: Vectors) -> NDArray[np.float64]:
         cosines = centred(vectors, self.mean) @ self.examples.T
         count = min(NEIGHBOURS, cosines.shape[1])
         near = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
@@ -49,3 +55,12 @@ class NearestScorer:
     def probabilities(self, texts: Sequence[str], vectors: Vectors) -> NDArray[np.float64]:
         raised = np.exp(self.logits(texts, vectors) / self.temperature)
         return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Everything but labels and temperature; examples in half precision."""
+        return {"mean": self.mean, "examples": self.examples.astype(np.float16), "owner": self.owner}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]], labels: Sequence[str], temperature: float) -> NearestScorer:
+        mean, examples = (arrays[name].astype(np.float32) for name in ("mean", "examples"))
+        return cls(tuple(labels), mean, examples, arrays["owner"].astype(np.int64), temperature)

@@ -13,7 +13,7 @@ MOST_LABELS = 40
 
 def write_confusion(folder: Path, confusion: dict[str, Any]) -> bool:
     """Write confusion.json, and confusion.png where that is possible. True if the picture was made."""
-    (folder / "confusion.json").write_text(json.dumps(confusion, ensure_ascii=False, indent=1), encoding="utf-8")
+    (folder / "confusion.json").write_text(json.dumps(confusion, ensure_ascii=False), encoding="utf-8")
     picture = folder / "confusion.png"
     picture.unlink(missing_ok=True)
     labels = confusion["labels"]

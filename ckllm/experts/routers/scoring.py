@@ -61,23 +61,32 @@ class ScoredRouter:
     def route_vectors(self, requests: Sequence[RouteRequest], vectors: Vectors) -> list[Route]:
         """Routes for questions that were embedded before; `vectors` (requests, dimension) with purpose query."""
         table = self._scorer.probabilities([routing_text(request) for request in requests], vectors)
-        return [self._one(request, row) for request, row in zip(requests, table, strict=True)]
+        return routes(requests, self._scorer.labels, table, self._threshold, self._scorer.strategy)
 
-    def _one(self, request: RouteRequest, row: NDArray[np.float64]) -> Route:
-        scores = {label: round(float(p), 6) for label, p in zip(self._scorer.labels, row, strict=True)}
+
+def routes(
+    requests: Sequence[RouteRequest], labels: Sequence[str], table: NDArray[np.float64], threshold: float, strategy: str
+) -> list[Route]:
+    """What probabilities `table` (requests, labels) say of each question."""
+    result = []
+    for request, row in zip(requests, table, strict=True):
+        scores = {label: round(float(p), 6) for label, p in zip(labels, row, strict=True)}
         scores.setdefault(BASE, 0.0)
-        found = read(self._scorer.labels, row)
-        sure = found.confidence >= self._threshold
+        found = read(labels, row)
+        sure = found.confidence >= threshold
         weights = mixture({k: v for k, v in scores.items() if k != BASE}, request.top_experts) if sure else {BASE: 1.0}
-        return Route(
-            expert=found.label if sure else BASE,
-            confidence=round(found.confidence, 6),
-            scores=scores,
-            weights=weights,
-            strategy=self._scorer.strategy,
-            reason=_reason(found, self._threshold, sure),
-            threshold=round(self._threshold, 6),
+        result.append(
+            Route(
+                expert=found.label if sure else BASE,
+                confidence=round(found.confidence, 6),
+                scores=scores,
+                weights=weights,
+                strategy=strategy,
+                reason=_reason(found, threshold, sure),
+                threshold=round(threshold, 6),
+            )
         )
+    return result
 
 
 def routing_text(request: RouteRequest) -> str:

@@ -1,8 +1,7 @@
-"""Train the router from labelled questions, and say on held-out ones how good it is.
+"""Train the router from labelled questions, and say on held-out ones how good it is, beside simpler routers.
 
-Every figure of the report comes from models that never saw the question: cross-validation for up to `CROSS_VALIDATED` rows,
-one fifth held out for more. Temperature and threshold are fitted on the same held-out scores; the router that is saved is
-trained on all rows.
+Every figure of the report comes from models that never saw the question. Temperature and threshold are fitted on the same
+held-out scores; the router that is saved is trained on all rows.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,21 +19,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ckllm.embedding.base import Embedder, Vectors
-from ckllm.errors import DataError
-from ckllm.experts.base import BASE
-from ckllm.experts.routers import measures
-from ckllm.experts.routers.calibration import decide, fit_temperature, fit_threshold
-from ckllm.experts.routers.folder import RouterFile, save_router
-from ckllm.experts.routers.head import HeadScorer
+from ckllm.errors import DataError, UsageError
+from ckllm.experts.base import BASE, RouteRequest
+from ckllm.experts.routers.centroid import RawMeanScorer
+from ckllm.experts.routers.folder import SCORERS, RouterFile, save_router
+from ckllm.experts.routers.held_out import Examples, Fit, Reworded, held_out, parts_held_out
 from ckllm.experts.routers.picture import write_confusion
-from ckllm.experts.routers.scoring import read
+from ckllm.experts.routers.report import judge
+from ckllm.experts.routers.rewording import MEASURED
+from ckllm.experts.routers.scoring import ScoredRouter
 
 OUTSIDE = frozenset({"out_of_scope", "oos", "out-of-scope", "none", BASE})
 """Labels of questions that no expert is for."""
-CROSS_VALIDATED = 4_000
-FOLDS = 5
-FEWEST = 10
-"""Rows below which a label is left out of macro-F1: such a figure would be chance."""
+REWORDED = 150
+"""Held-out questions that are asked again in other words."""
+TIMED = 200
+"""Questions whose time is taken."""
+COMPARED = (
+    "accuracy", "macro_f1", "macro_f1_without_abstention", "out_of_scope_auroc", "calibration_error", "unchanged_when_reworded",
+)  # fmt: skip
+"""What is reported of the routers beside the one that is trained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,36 +81,49 @@ def train_router(
     embedder: Embedder,
     folder: Path,
     *,
+    strategy: str = "head",
     data_sha256: str = "",
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Train, calibrate, measure and save into `folder`: router.json, router.npz, confusion.json, confusion.png. The report.
 
-    Raises DataError for fewer than two labels.
+    Raises DataError for fewer than two labels, UsageError for a strategy that cannot be trained.
     """
     say = progress or (lambda _text: None)
     started = time.perf_counter()
     _refuse_too_few(rows)
+    if strategy not in SCORERS:
+        raise UsageError(f"no router is called {strategy!r}: {', '.join(SCORERS)}")
     say(f"embedding {len(rows)} questions")
-    texts = [row.prompt for row in rows]
-    vectors = embed_questions(embedder, texts)
+    texts, langs = [row.prompt for row in rows], [row.lang for row in rows]
+    examples = Examples(texts, embed_questions(embedder, texts), [row.label for row in rows])
+    parts = parts_held_out(examples.gold, seed)
+    changed = reworded(embedder, texts, np.concatenate(parts), seed)
     embedded = time.perf_counter()
     say("training on parts, to measure on the rest")
-    gold = [row.label for row in rows]
-    held, logits, labels = held_out_logits(texts, vectors, gold, seed)
-    temperature, threshold, report = calibrate([rows[n] for n in held], logits, labels)
+    judged = {
+        name: judge(held_out(fit, examples, parts, changed), examples.gold, langs, changed)
+        for name, fit in _fits(strategy).items()
+    }
+    own, raw = judged[strategy], judged["raw-mean"].figures
     say("training on all questions")
-    scorer = replace(HeadScorer.fit(texts, vectors, gold), temperature=temperature)
-    report |= {
+    scorer = replace(SCORERS[strategy].fit(texts, examples.vectors, examples.gold), temperature=own.temperature)
+    report = own.figures | {
+        "strategy": strategy,
+        "temperature": own.temperature,
+        "threshold": own.threshold,
+        "beside": {name: {key: other.figures[key] for key in COMPARED} for name, other in judged.items() if name != strategy},
+        "points_above_raw_means": 100 * (own.figures["macro_f1"] - raw["macro_f1"]),
+        "beyond_embedding_ms": timed(ScoredRouter(scorer, own.threshold, lambda: embedder), texts, examples.vectors),
         "rows": len(rows),
-        "held_out_rows": len(held),
+        "held_out_rows": sum(len(part) for part in parts),
         "labels": [label for label in scorer.labels if label != BASE],
         "seed": seed,
         "embed_s": round(embedded - started, 2),
         "seconds": round(time.perf_counter() - started, 2),
     }
-    save_router(folder, RouterFile(scorer, threshold, embedder.name, data_sha256, report))
+    save_router(folder, RouterFile(scorer, own.threshold, embedder.name, data_sha256, report))
     write_confusion(folder, report["confusion"])
     return report
 
@@ -118,86 +135,27 @@ def embed_questions(embedder: Embedder, texts: Sequence[str]) -> Vectors:
     return embedder.embed(unique, "query")[[at[text] for text in texts]]
 
 
-def held_out_logits(
-    texts: Sequence[str], vectors: Vectors, gold: Sequence[str], seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64], tuple[str, ...]]:
-    """(rows that were held out, their logits, the labels of the columns)."""
-    labels = tuple(sorted(set(gold)))
-    folds = stratified_folds(gold, FOLDS, seed)
-    rounds = range(FOLDS) if len(texts) <= CROSS_VALIDATED else range(1)
-    logits = np.full((len(texts), len(labels)), -30.0)
-    for number in rounds:
-        rest, part = np.flatnonzero(folds != number).tolist(), np.flatnonzero(folds == number).tolist()
-        scorer = HeadScorer.fit([texts[n] for n in rest], vectors[rest], [gold[n] for n in rest])
-        columns = [labels.index(label) for label in scorer.labels]
-        logits[np.ix_(np.array(part), np.array(columns))] = scorer.logits([texts[n] for n in part], vectors[part])
-    held = np.flatnonzero(np.isin(folds, list(rounds)))
-    return held, logits[held], labels
+def reworded(embedder: Embedder, texts: Sequence[str], among: NDArray[np.int64], seed: int) -> dict[str, Reworded]:
+    """Up to REWORDED of the questions `among` in every other wording, embedded anew."""
+    rows = np.sort(np.random.default_rng(seed).permutation(among)[:REWORDED])
+    changed = {name: [change(texts[n]) for n in rows] for name, change in MEASURED.items()}
+    return {name: Reworded(rows, forms, embed_questions(embedder, forms)) for name, forms in changed.items()}
 
 
-def stratified_folds(gold: Sequence[str], count: int, seed: int) -> NDArray[np.int64]:
-    """(rows,) the fold of each row; every label is spread over all folds as evenly as it can be."""
-    rng = np.random.default_rng(seed)
-    labels, folds = np.array(gold), np.zeros(len(gold), np.int64)
-    for label in sorted(set(gold)):
-        rows = np.flatnonzero(labels == label)
-        rng.shuffle(rows)
-        folds[rows] = (np.arange(len(rows)) + int(rng.integers(count))) % count
-    return folds
+def timed(router: ScoredRouter, texts: Sequence[str], vectors: Vectors) -> dict[str, float]:
+    """Milliseconds of the processor that one question takes beyond its embedding."""
+    took = []
+    for number, text in enumerate(texts[:TIMED]):
+        began = time.process_time()
+        router.route_vectors([RouteRequest(text)], vectors[number : number + 1])
+        took.append(1000 * (time.process_time() - began))
+    return {name: round(float(np.quantile(took, share)), 2) for name, share in (("p50", 0.5), ("p95", 0.95))}
 
 
-def calibrate(
-    rows: Sequence[RouterRow], logits: NDArray[np.float64], labels: Sequence[str]
-) -> tuple[float, float, dict[str, Any]]:
-    """(temperature, threshold, report) from held-out rows and their logits (rows, labels)."""
-    gold = [row.label for row in rows]
-    temperature = fit_temperature(logits, np.array([list(labels).index(g) for g in gold]))
-    table = measures.softmax(logits / temperature)
-    found = [read(labels, row) for row in table]
-    confidence = np.array([one.confidence for one in found])
-    threshold = fit_threshold(confidence, gold)
-    return temperature, threshold, figures(rows, labels, table, threshold) | {"temperature": temperature, "threshold": threshold}
-
-
-def figures(rows: Sequence[RouterRow], labels: Sequence[str], table: NDArray[np.float64], threshold: float) -> dict[str, Any]:
-    """What is reported of probabilities `table` (rows, labels) for labelled rows at a threshold."""
-    gold = [row.label for row in rows]
-    found = [read(labels, row) for row in table]
-    confidence = np.array([one.confidence for one in found])
-    forced = [one.label for one in found]
-    said = decide(confidence, forced, threshold)
-    inside = np.array([g != BASE for g in gold])
-    counts = Counter(gold)
-    known = sorted(label for label in counts if label != BASE and counts[label] >= min(FEWEST, max(counts.values())))
-    counted = [n for n, g in enumerate(gold) if g in known]
-    every = sorted({*gold, *said, BASE})
-    top = table.argmax(axis=1)
-    return {
-        "accuracy": _mean([gold[n] == said[n] for n in counted]),
-        "macro_f1": measures.macro_f1([gold[n] for n in counted], [said[n] for n in counted], known),
-        "macro_f1_without_abstention": measures.macro_f1([gold[n] for n in counted], [forced[n] for n in counted], known),
-        "labels_counted": known,
-        "abstention": _mean([s == BASE for s, i in zip(said, inside, strict=True) if not i]),
-        "false_abstention": _mean([said[n] == BASE for n in counted]),
-        "out_of_scope_auroc": measures.auroc(confidence[inside], confidence[~inside]),
-        "calibration_error": measures.calibration_error(
-            table.max(axis=1), np.array([labels[t] == g for t, g in zip(top, gold, strict=True)])
-        ),
-        "by_language": _by_language(rows, said, counted),
-        "confusion": {"labels": every, "counts": measures.confusion(gold, said, every)},
-    }
-
-
-def _by_language(
-    rows: Sequence[RouterRow], said: Sequence[str], counted: Sequence[int]
-) -> dict[str, dict[str, float | int | None]]:
-    langs = sorted({rows[n].lang for n in counted})
-    of = {lang: [n for n in counted if rows[n].lang == lang] for lang in langs}
-    return {lang: {"rows": len(ns), "accuracy": _mean([rows[n].label == said[n] for n in ns])} for lang, ns in of.items()}
-
-
-def _mean(values: Sequence[bool]) -> float | None:
-    return float(np.mean(values)) if values else None
+def _fits(strategy: str) -> Mapping[str, Fit]:
+    """The strategy to train and those to compare it with: Herd's raw means, and the others that are fitted in no time."""
+    names = dict.fromkeys((strategy, *(name for name in SCORERS if name != "head")))
+    return {name: SCORERS[name].fit for name in names} | {"raw-mean": RawMeanScorer.fit}
 
 
 def _refuse_too_few(rows: Sequence[RouterRow]) -> None:
