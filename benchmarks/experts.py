@@ -62,7 +62,8 @@ def router(args: argparse.Namespace) -> None:
     sample = random.Random(0).sample(range(len(asked)), min(args.reworded, len(asked)))
     reworded = {name: [change(asked[n]) for n in sample] for name, change in MEASURED.items()} if sample else {}
     moved = {name: embedded(changed) for name, changed in reworded.items()}
-    results, said = {}, {}
+    results: dict[str, Any] = {}
+    said: dict[str, list[str]] = {}
     for name, scorer in ROUTERS.items():
         judged = judge(held_out(scorer.fit, examples, parts), examples.gold, [row.lang for row in train], {})
         began = time.perf_counter()

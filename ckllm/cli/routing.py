@@ -58,8 +58,8 @@ def train_the_router(
     )
     languages = report["by_language"]
     if len(languages) > 1:
-        cells = [(lang or "not said", one["rows"], _shown(one["accuracy"])) for lang, one in languages.items()]
-        output.print_table(("language", "rows", "accuracy"), cells, empty="")
+        rows = [(lang or "not said", one["rows"], _shown(one["accuracy"])) for lang, one in languages.items()]
+        output.print_table(("language", "rows", "accuracy"), rows, empty="")
 
 
 def _kept(router: dict[str, Any]) -> float | None:

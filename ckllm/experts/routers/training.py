@@ -154,8 +154,10 @@ def timed(router: ScoredRouter, texts: Sequence[str], vectors: Vectors) -> dict[
 
 def _fits(strategy: str) -> Mapping[str, Fit]:
     """The strategy to train and those to compare it with: Herd's raw means, and the others that are fitted in no time."""
-    names = dict.fromkeys((strategy, *(name for name in SCORERS if name != "head")))
-    return {name: SCORERS[name].fit for name in names} | {"raw-mean": RawMeanScorer.fit}
+    fits: dict[str, Fit] = {"raw-mean": RawMeanScorer.fit}
+    for name in dict.fromkeys((strategy, *(name for name in SCORERS if name != "head"))):
+        fits[name] = SCORERS[name].fit
+    return fits
 
 
 def _refuse_too_few(rows: Sequence[RouterRow]) -> None:
