@@ -89,7 +89,7 @@ def held_out(
         for name, one in changed.items():
             inside = np.flatnonzero(np.isin(one.rows, part))
             if len(inside):
-                texts = [one.texts[n] for n in inside]
+                texts = [one.texts[n] for n in inside.tolist()]
                 moved[name][np.ix_(inside, columns)] = scorer.logits(texts, one.vectors[inside])
     held = np.sort(np.concatenate(parts))
     return HeldOut(held, labels, logits[held], moved)
