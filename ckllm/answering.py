@@ -12,7 +12,7 @@ from ckllm.citations.composition import Boxes, Claim, compose
 from ckllm.citations.excerpts import excerpts
 from ckllm.citations.markers import without_brackets
 from ckllm.citations.orders import is_order
-from ckllm.citations.quoting import answering_quotes, quoted_instead, scored_quotes
+from ckllm.citations.quoting import answering_quotes, quoted_instead
 from ckllm.citations.refusal import RefusalPolicy, Signals, script
 from ckllm.citations.reply_language import other_language
 from ckllm.citations.short_answer import is_short, locate, short_answer
@@ -23,7 +23,7 @@ from ckllm.llm.base import BaseLLM
 from ckllm.prompting.grounded import grounded_messages
 from ckllm.records.answers import RowAnswer
 from ckllm.retrieval.evidence import distinct, ledger, pack
-from ckllm.retrieval.sentence_scores import SentenceScorer
+from ckllm.weighing import Weighed, Weigher
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class Budget:
 class Answering:
     """The steps around generation, with the models that they need."""
 
-    def __init__(self, scorer: SentenceScorer, policy: RefusalPolicy, verifier: Verifier, budget: Budget) -> None:
-        self._scorer = scorer
+    def __init__(self, weigher: Weigher, policy: RefusalPolicy, verifier: Verifier, budget: Budget) -> None:
+        self._weigher = weigher
         self._policy = policy
         self._verifier = verifier
         self._budget = budget
@@ -53,13 +53,16 @@ class Answering:
         """Why the question is not to be answered from this evidence; "" where it is."""
         if found.vector is None or not evidence:
             return "no document that may be searched here holds anything about it"
-        index = EvidenceIndex(evidence)
-        if not index.sentences:
+        weighed = self._weigher.weigh(found, evidence)
+        if not weighed.index.sentences:
             return "what was found consists of instructions to a language model, which are neither followed nor quoted"
-        best = max(self._cosines(found, evidence, index).values(), default=0.0)
+        return self._policy.doubt(found.vector, self._signals(found, evidence, weighed))
+
+    def _signals(self, found: Found, evidence: Sequence[Evidence], weighed: Weighed) -> Signals:
+        index = weighed.index
         across = script(found.query) != script(evidence[0].hit.text)
-        signals = Signals(best, index.coverage(found.query), index.coverage_in_one(found.query), across)
-        return self._policy.doubt(found.vector, signals)
+        shares = index.coverage(found.query), index.coverage_in_one(found.query)
+        return Signals(weighed.best_cosine, *shares, across, weighed.read is not None)
 
     def from_rows(self, answer: RowAnswer, evidence: Sequence[Evidence], boxes: Boxes) -> Checked | None:
         """What was computed from rows, with the rows cited; the passages that hold them join the ledger, in no prompt.
@@ -108,9 +111,8 @@ class Answering:
         def fits(hits: Sequence[Hit]) -> bool:
             return llm.count_tokens(messages(asked.question, hits)) <= bare + room
 
-        index = EvidenceIndex(evidence)
-        scored = scored_quotes(found.query, index, self._cosines(found, evidence, index))
-        shown, others = excerpts(scored, index, evidence, self._budget.sentences)
+        weighed = self._weigher.weigh(found, evidence)
+        shown, others = excerpts(weighed.scored, weighed.index, evidence, self._budget.sentences)
         packed = pack(shown, fits, others)
         inside = [entry.hit for entry in packed if entry.in_prompt]
         return Prompt(messages(asked.question, inside), packed)
@@ -118,23 +120,22 @@ class Answering:
     def checked(self, asked: Asked, found: Found, draft: Draft, boxes: Boxes, languages: Sequence[str] = ()) -> Checked:
         """The sentence that a short draft was taken from, or the supported sentences of a longer one; exact quotes of the best
         evidence where there are none or they are in another language than the question, or nothing, with the reason. `languages`
-        are those that the expert was made for.
+        are those that the expert was made for. Where a reader sees the words of the answer, a short draft gives way to them.
         """
         offered = [entry for entry in draft.evidence if entry.in_prompt]
-        index = EvidenceIndex(offered)
-        cosines = self._cosines(found, offered, index)
-        scored = scored_quotes(found.query, index, cosines)
-        answering = answering_quotes(scored)
-        located = locate(draft.text, found.query, answering)
-        claims = quoted([located.quote]) if located else self._supported(draft.text, index, answering)
+        weighed = self._weigher.weigh(found, offered)
+        answering = answering_quotes(weighed.scored)
+        drafted = locate(draft.text, found.query, answering)
+        located = (weighed.words() or drafted) if drafted or is_short(draft.text) else None  # as the reader sees it, if it does
+        claims = quoted([located.quote]) if located else self._supported(draft.text, weighed.index, answering)
         wrong = "" if located or not claims else other_language(asked.question, " ".join(claim.text for claim in claims))
         claims = [] if wrong else claims
         exact = located is not None or not claims
         if not located and is_short(draft.text) and offered[0].hit.lang in languages and not _swayed(found, draft):
             assert found.vector is not None
-            if doubt := self._policy.unfound(found.vector, max(cosines.values(), default=0.0)):
+            if doubt := self._policy.unfound(found.vector, weighed.best_cosine):
                 return Checked("", None, (), (), draft.evidence, exact, doubt)
-        composed = compose(claims or quoted(quoted_instead(scored)), draft.evidence, boxes)
+        composed = compose(claims or quoted(quoted_instead(weighed.scored)), draft.evidence, boxes)
         short = short_answer(composed, located)
         reason = "" if composed.answer else "nothing that was found could be verified"
         warnings = (f"{wrong}: exact quotes are shown instead",) if wrong else ()
@@ -146,17 +147,6 @@ class Answering:
         """
         checked = check(draft, index, self._verifier)
         return [claim for claim in checked if claim.supported and any(quote in quotes for quote in claim.quotes)]
-
-    def _cosines(self, found: Found, evidence: Sequence[Evidence], index: EvidenceIndex) -> dict[tuple[int, int, int], float]:
-        """Cosine of the question and each sentence of the index of the evidence, by (marker, start, end)."""
-        assert found.vector is not None
-        scored = self._scorer.score(found.vector, [entry.hit for entry in evidence])
-        return {
-            (entry.marker, span.start, span.end): span.score
-            for entry, spans in zip(evidence, scored, strict=True)
-            for span in spans
-            if index.usable(entry.marker, span.start, span.end)
-        }
 
 
 def _swayed(found: Found, draft: Draft) -> bool:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ckllm.experts.base import Router
     from ckllm.experts.registry import Registry
     from ckllm.llm.base import BaseLLM
+    from ckllm.reader.base import Reader
     from ckllm.retrieval.rerank import Reranker
     from ckllm.retrieval.retriever import Retriever
     from ckllm.retrieval.sentence_scores import SentenceScorer
@@ -49,6 +50,8 @@ class Replacements:
     """Do not refuse a collection that was made with another embedder: for moving it to this one, which does not search it."""
     common: Common | None = None
     """What this knowledge base has in common with others of the same process; its owner closes it."""
+    reader: Reader | None = None
+    """Where an embedder is given and no reader, there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +62,11 @@ class Common:
     store: Lazy[VectorStore]
     embedder: Lazy[Embedder]
     llm: Lazy[BaseLLM]
+    reader: Lazy[Reader | None]
 
     def close(self) -> None:
         self.embedder.taken()
+        self.reader.taken()
         for model in self.llm.taken():
             model.close()
         for store in self.store.taken():
@@ -108,10 +113,11 @@ def build(settings: Settings, collection: str, *, create: bool, replacements: Re
         store=store,
         embedder=embedder,
         llm=common.llm,
+        reader=common.reader,
         index=index,
         retriever=Lazy(lambda: _retriever(embedder(), store(), index)),
-        reranker=Lazy(lambda: _reranker(scorer())),
-        answering=Lazy(lambda: _answering(settings, scorer(), embedder())),
+        reranker=Lazy(lambda: _reranker(scorer(), common.reader())),
+        answering=Lazy(lambda: _answering(settings, scorer(), embedder(), common.reader())),
         router=Lazy(lambda: _router(settings, embedder)),
         adapters=lambda weights: _adapters(settings, experts(), weights),
         languages=lambda weights: _languages(experts()(), weights),
@@ -124,8 +130,8 @@ def build(settings: Settings, collection: str, *, create: bool, replacements: Re
 def with_caution(kb: KnowledgeBase, caution: str) -> KnowledgeBase:
     """The same knowledge base at another level of `answer.caution`. It shares its parts with `kb`, which closes them."""
     settings = kb.settings.model_copy(update={"answer": kb.settings.answer.model_copy(update={"caution": caution})})
-    embedder = kb._parts.embedder
-    answering = Lazy(lambda: _answering(settings, _scorer(embedder()), embedder()))
+    embedder, reader = kb._parts.embedder, kb._parts.reader
+    answering = Lazy(lambda: _answering(settings, _scorer(embedder()), embedder(), reader()))
     return KnowledgeBase(kb.collection, settings, replace(kb._parts, answering=answering))
 
 
@@ -136,6 +142,7 @@ def share(settings: Settings, replacements: Replacements) -> Common:
         store=Lazy(lambda: replacements.store or _store(settings)),
         embedder=Lazy(lambda: replacements.embedder or _open_embedder(settings)),
         llm=Lazy(lambda: replacements.llm or _llm(settings)),
+        reader=Lazy(lambda: replacements.reader or (None if replacements.embedder else _reader(settings))),
     )
 
 
@@ -233,19 +240,35 @@ def _scorer(embedder: Embedder) -> SentenceScorer:
     return SentenceScorer(embedder, split, content_keys)
 
 
-def _reranker(scorer: SentenceScorer) -> Reranker:
-    from ckllm.retrieval.rerank import BestSentenceReranker
+def _reader(settings: Settings) -> Reader | None:
+    """The reader that ships; None where the settings want none, or the embedder is not the model that it changes."""
+    from ckllm.embedding.table import choose_runtime
+    from ckllm.reader.adapter import BASE
 
-    return BestSentenceReranker(scorer, RERANK_DEPTH)
+    wanted = settings.retrieval.reader
+    fits = settings.embedding.model == BASE and choose_runtime(settings.embedding) == "openvino"
+    if wanted == "off" or (wanted == "auto" and not fits):
+        return None
+    from ckllm.reader.openvino_reader import OpenVinoReader
+
+    return OpenVinoReader(settings.models_folder, threads=settings.embedding.threads)
 
 
-def _answering(settings: Settings, scorer: SentenceScorer, embedder: Embedder) -> Answering:
+def _reranker(scorer: SentenceScorer, reader: Reader | None) -> Reranker:
+    from ckllm.retrieval.rerank import BestSentenceReranker, ReadingReranker
+
+    return ReadingReranker(reader, RERANK_DEPTH) if reader else BestSentenceReranker(scorer, RERANK_DEPTH)
+
+
+def _answering(settings: Settings, scorer: SentenceScorer, embedder: Embedder, reader: Reader | None) -> Answering:
     from ckllm.answering import Answering, Budget
     from ckllm.citations.refusal import RefusalPolicy
     from ckllm.citations.verification import TrainedVerifier
+    from ckllm.weighing import CosineWeigher, ReadingWeigher
 
     budget = Budget(settings.retrieval.evidence_tokens, settings.answer.max_tokens, settings.retrieval.evidence_sentences)
-    return Answering(scorer, RefusalPolicy(embedder, settings.answer.caution), TrainedVerifier(), budget)
+    weigher = ReadingWeigher(scorer, reader) if reader else CosineWeigher(scorer)
+    return Answering(weigher, RefusalPolicy(embedder, settings.answer.caution), TrainedVerifier(), budget)
 
 
 def open_router(settings: Settings, embedder: Callable[[], Embedder] | None = None) -> Router:

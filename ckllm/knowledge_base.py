@@ -158,6 +158,7 @@ class KnowledgeBase:
             if self._parts.index.absent():
                 return [Found(query) for query in queries]
             self._parts.store.ahead()  # while the embedder opens
+            self._parts.reader.ahead()
             retriever = self._parts.retriever()
             vectors = retriever.embed(queries)
             hits = retriever.retrieve(queries, vectors, max(self.settings.retrieval.candidates, k), allowed)

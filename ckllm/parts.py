@@ -23,6 +23,7 @@ from ckllm.store.catalogue import Catalogue, CollectionRow
 if TYPE_CHECKING:  # what only answering needs is imported by it: most commands answer nothing
     from ckllm.answering import Answering
     from ckllm.llm.base import BaseLLM
+    from ckllm.reader.base import Reader
     from ckllm.retrieval.rerank import Reranker
     from ckllm.retrieval.retriever import Retriever
 
@@ -81,6 +82,8 @@ class Parts:
     store: Lazy[VectorStore]
     embedder: Lazy[Embedder]
     llm: Lazy[BaseLLM]
+    reader: Lazy[Reader | None]
+    """What reads question and passage together; None where there is none."""
     index: CollectionIndex
     retriever: Lazy[Retriever]
     reranker: Lazy[Reranker]
@@ -127,7 +130,7 @@ class Parts:
             self.warming.clear()
         for thread in threads:
             thread.join()
-        for lazy in (self.answering, self.reranker, self.retriever, self.embedder):
+        for lazy in (self.answering, self.reranker, self.retriever, self.embedder, self.reader):
             lazy.taken()
         for model in self.llm.taken():
             model.close()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
-from ckllm.citations.attribution import EvidenceIndex
+from ckllm.citations.attribution import EvidenceIndex, EvidenceSentence
 from ckllm.citations.terms import content_keys
 from ckllm.contracts import Quote
+from ckllm.reader.evidence import ReadEvidence
 
 COVERAGE_WEIGHT = 0.3
 """Beside the cosine's range among the candidates, which counts 1."""
@@ -17,6 +19,11 @@ CLOSE = 0.7
 sentence takes precision from 0.72 to 0.65 and recall from 0.29 to 0.44; on 60 others from 0.68 to 0.62 and 0.30 to 0.44."""
 LEAST_SHARE = 0.5
 """Of the best sentence's score, that another must have to count as an answer too."""
+MARGIN_SCALE = 3.0
+"""Logits of the reader's margin that are one step of its share in a sentence's score."""
+CLOSENESS_BESIDE_WORDS, CLOSENESS_ALONE = 0.3, 1.5
+"""Weight of a sentence's cosine, as its place between the lowest and the highest looked at, beside the reader's score: where the
+reader finds the words of an answer, and where it finds none (measured: docs/decisions.md)."""
 LONGEST_QUOTE = 600
 """Characters; a longer piece is no sentence but a table or a listing, and another one is taken where there is one."""
 
@@ -45,14 +52,64 @@ def scored_quotes(
     whole = index.weight(wanted) or 1.0
     known = [cosines[key] for key in map(_place, (s.quote for s in index.sentences)) if key in cosines]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
-    scored = []
-    for sentence in index.sentences:
+
+    def score(sentence: EvidenceSentence) -> float:
         cosine = cosines.get(_place(sentence.quote), low)
-        score = (cosine - low) / (high - low or 1.0) + COVERAGE_WEIGHT * index.weight(wanted & sentence.keys) / whole
-        if len(sentence.quote.text) > LONGEST_QUOTE or sentence.heading or not sentence.keys - wanted:
-            score -= 1.0
-        scored.append((score, sentence.quote))
-    return sorted(scored, key=lambda pair: (-pair[0], pair[1].marker, pair[1].start))
+        return (cosine - low) / (high - low or 1.0) + COVERAGE_WEIGHT * index.weight(wanted & sentence.keys) / whole
+
+    return _ranked(question, index, score)
+
+
+def read_quotes(question: str, index: EvidenceIndex, read: ReadEvidence) -> list[tuple[float, Quote]]:
+    """The same as the reader alone sees it: near 2 where a sentence surely holds the answer, near 0 where it does not."""
+
+    def score(sentence: EvidenceSentence) -> float:
+        seen = read.sentence(sentence.quote)
+        return seen.bearing + 1 / (1 + math.exp(-seen.margin / MARGIN_SCALE))
+
+    return _ranked(question, index, score)
+
+
+def joined_quotes(
+    question: str, index: EvidenceIndex, read: Sequence[tuple[float, Quote]], cosines: Mapping[tuple[int, int, int], float],
+    words: bool,
+) -> list[tuple[float, Quote]]:  # fmt: skip
+    """`read_quotes` and the closeness of those of them that have a cosine, together; these first.
+
+    Where the reader finds no words for an answer (not `words`), the question may want more than words, and closeness decides.
+    """
+    wanted = frozenset(content_keys(question))
+    whole = index.weight(wanted) or 1.0
+    keys = {_place(one.quote): one.keys for one in index.sentences}
+    low, high = (min(cosines.values()), max(cosines.values())) if cosines else (0.0, 1.0)
+    weight = CLOSENESS_BESIDE_WORDS if words else CLOSENESS_ALONE
+    near = [
+        (
+            score
+            + weight * (cosines[place] - low) / (high - low or 1.0)
+            + COVERAGE_WEIGHT * index.weight(wanted & keys[place]) / whole,
+            quote,
+        )
+        for score, quote in read
+        if (place := _place(quote)) in cosines
+    ]
+    return [*sorted(near, key=_order), *(pair for pair in read if _place(pair[1]) not in cosines)]
+
+
+def _ranked(question: str, index: EvidenceIndex, score: Callable[[EvidenceSentence], float]) -> list[tuple[float, Quote]]:
+    wanted = frozenset(content_keys(question))
+    scored = [
+        (
+            score(one) - (1.0 if len(one.quote.text) > LONGEST_QUOTE or one.heading or not one.keys - wanted else 0.0),
+            one.quote,
+        )
+        for one in index.sentences
+    ]
+    return sorted(scored, key=_order)
+
+
+def _order(pair: tuple[float, Quote]) -> tuple[float, int, int]:
+    return -pair[0], pair[1].marker, pair[1].start
 
 
 def _place(quote: Quote) -> tuple[int, int, int]:

@@ -48,6 +48,14 @@ balanced refuses 99 % of the foreign questions, strict has the best balance agai
 three other articles, the share of answerable questions that are kept, and of adversarial and foreign ones that are refused,
 was: open 0.98, 0.04, 0.84; balanced 0.91, 0.18, 1.00; strict 0.71, 0.43, 1.00.
 """
+READ_THRESHOLDS: Mapping[str, float] = {"strict": 0.58, "balanced": 0.5, "open": 0.4}
+"""The same where a reader chose the sentences that the question is compared with: what it passes over can no longer be close by
+chance. Chosen on 50 + 50 adversarial questions over one article and 60 + 60 of clapnq, with those of another article in view,
+which the reader's training had not seen: of its 60 + 60, 0.83 of the answerable were kept and 0.50 of the adversarial refused at
+balanced, and all of 50 foreign ones (with every sentence looked at, at 0.46: 0.87 and 0.42).
+"""
+READ_LENIENCE = 0.08
+READ_ACROSS_SCRIPTS = 0.55
 UNFOUND: Mapping[str, float] = {"strict": 0.66, "balanced": 0.54, "open": 0.0}
 """The least closeness that is answered where an expert's short answer stands nowhere in the evidence.
 
@@ -81,6 +89,8 @@ class Signals:
     in_evidence: float
     in_one_sentence: float
     across_scripts: bool = False
+    read: bool = False
+    """Whether a reader chose the sentences that the question was compared with."""
 
 
 def script(text: str) -> str:
@@ -94,15 +104,18 @@ class RefusalPolicy:
 
     def __init__(self, embedder: Embedder, caution: str) -> None:
         self._embedder = embedder
-        self._threshold = THRESHOLDS[caution]
+        self._caution = caution
         self._unfound = UNFOUND[caution]
         self._cohort: Vectors | None = None
         self._lock = threading.Lock()
 
     def doubt(self, vector: Vectors, signals: Signals) -> str:
         """Why the question, `vector` of shape (1, dimension), is not to be answered, in words; "" where it is."""
-        needed = self._threshold * (ACROSS_SCRIPTS if signals.across_scripts else 1.0)
-        needed -= LENIENCE if signals.in_one_sentence >= HELD else 0.0
+        thresholds, across, lenience = (
+            (READ_THRESHOLDS, READ_ACROSS_SCRIPTS, READ_LENIENCE) if signals.read else (THRESHOLDS, ACROSS_SCRIPTS, LENIENCE)
+        )
+        needed = thresholds[self._caution] * (across if signals.across_scripts else 1.0)
+        needed -= lenience if signals.in_one_sentence >= HELD else 0.0
         if self.closeness(vector, signals.best_cosine) >= needed:
             return ""
         if signals.in_evidence < MENTIONED:

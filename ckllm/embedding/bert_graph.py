@@ -2,8 +2,8 @@
 
 After Devlin et al. 2019 (the encoder) and Reimers & Gurevych 2019 (mean pooling). Inputs: `embedded` float32 (texts, tokens,
 width), the sum of word, position and type embeddings; `mask` float32 (texts, tokens), 1 for a token and 0 for padding.
-Output: float32 (texts, width), rows of unit length. The look-up of embeddings stays outside, so that the table (most of a
-multilingual model) is mapped from its file and never loaded.
+Output: float32 (texts, width), rows of unit length; or, with a head, float32 (texts, tokens, labels). The look-up of embeddings
+stays outside, so that the table (most of a multilingual model) is mapped from its file and never loaded.
 
 int8: activations that enter a matrix product are quantised per tensor with fixed ranges (Jacob et al. 2018), weights per
 output row; with fixed ranges a text's vector does not depend on its neighbours. Outlier channels are first moved from
@@ -63,15 +63,8 @@ class Graph:
 
     def build(self, observe: bool = False) -> ov.Model:
         """The model; with `observe`, every input of a matrix product is a further output, named as its matrix."""
-        width = self.shape.hidden
-        embedded = ops.parameter([-1, -1, width], np.float32, name="embedded")
-        mask = ops.parameter([-1, -1], np.float32, name="mask")
-        hidden = self._norm(embedded, "embeddings.LayerNorm")
-        absent = ops.multiply(ops.subtract(mask, _constant([1.0])), _constant([1e9]))
-        bias = ops.unsqueeze(absent, _integers([1, 2]))
-        for layer in range(self.shape.layers):
-            hidden = self._layer(hidden, bias, f"encoder.layer.{layer}")
-        vectors = _unit_length(_mean(hidden, mask))
+        inputs, hidden = self._encoded()
+        vectors = _unit_length(_mean(hidden, inputs[1]))
         vectors.output(0).set_names({"vectors"})
         outputs = [vectors]
         if observe:
@@ -79,9 +72,28 @@ class Graph:
                 result = ops.result(node)
                 node.output(0).set_names({name})
                 outputs.append(result)
+        return ov.Model(outputs, inputs, "sentence-encoder")
+
+    def build_labels(self, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> ov.Model:
+        """The model with a linear head over every token; `weight` (labels, width), `bias` (labels,)."""
+        inputs, hidden = self._encoded()
+        labels = ops.add(ops.matmul(hidden, _constant(weight), False, True), _constant(bias))
+        labels.output(0).set_names({"labels"})
+        return ov.Model([labels], inputs, "token-labels")
+
+    def _encoded(self) -> tuple[list[Node], Node]:
+        """The inputs, and every token's vector in the last layer."""
+        width = self.shape.hidden
+        embedded = ops.parameter([-1, -1, width], np.float32, name="embedded")
+        mask = ops.parameter([-1, -1], np.float32, name="mask")
         for parameter in (embedded, mask):
             parameter.output(0).set_names({parameter.friendly_name})
-        return ov.Model(outputs, [embedded, mask], "sentence-encoder")
+        hidden = self._norm(embedded, "embeddings.LayerNorm")
+        absent = ops.multiply(ops.subtract(mask, _constant([1.0])), _constant([1e9]))
+        bias = ops.unsqueeze(absent, _integers([1, 2]))
+        for layer in range(self.shape.layers):
+            hidden = self._layer(hidden, bias, f"encoder.layer.{layer}")
+        return [embedded, mask], hidden
 
     def _layer(self, hidden: Node, bias: Node, name: str) -> Node:
         heads = [

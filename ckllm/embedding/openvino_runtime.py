@@ -17,7 +17,7 @@ from ckllm.embedding.base import Purpose, Vectors
 from ckllm.embedding.bundled import COMPILED, GRAPH, INT8_GRAPH, WEIGHTS, BundledModel, discard, prepare
 from ckllm.embedding.limits import refuse_long_passages
 from ckllm.embedding.tables import EmbeddingTables
-from ckllm.embedding.tokens import FullTokenizer
+from ckllm.embedding.tokens import FullTokenizer, Tokens
 from ckllm.embedding.unigram import QuickUnigram, has_table
 from ckllm.errors import DataError, UpstreamError
 
@@ -30,8 +30,10 @@ _IN_FLIGHT = 2
 _INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
-class _Tokenizer(Protocol):
+class PreparedTokenizer(Protocol):
     def token_ids(self, texts: Sequence[str], special: bool) -> list[list[int]]: ...
+
+    def tokens(self, texts: Sequence[str]) -> list[Tokens]: ...
 
 
 class OpenVinoEmbedder:
@@ -47,7 +49,7 @@ class OpenVinoEmbedder:
         try:
             self._encoder = _compile(folder, threads, has_int8_instructions() if int8 is None else int8)
             self._tables = EmbeddingTables(folder / WEIGHTS)
-            self._tokenizer = _open_tokenizer(folder)
+            self._tokenizer = open_tokenizer(folder)
         except (RuntimeError, ValueError, KeyError, DataError) as error:
             discard(folder)
             raise UpstreamError(f"the converted model in {folder} is damaged and is made anew next time: {error}") from None
@@ -118,21 +120,28 @@ def batches(lengths: Sequence[int], limit: int) -> list[list[int]]:
     return groups
 
 
-def _open_tokenizer(folder: Path) -> _Tokenizer:
+def open_tokenizer(folder: Path) -> PreparedTokenizer:
+    """The tokenizer of a converted folder."""
     tables = (folder / GRAPH).parent
     file = folder / "tokenizer.json"
     return QuickUnigram(file, tables) if has_table(tables) else FullTokenizer(file)
 
 
 def _compile(folder: Path, threads: int, int8: bool) -> Any:
-    """The graph for this processor, compiled; the compiled form is kept, which halves the time that the next start takes."""
+    return compile_graph(folder / (INT8_GRAPH if int8 and (folder / INT8_GRAPH).is_file() else GRAPH), folder / COMPILED, threads)
+
+
+def compile_graph(graph: Path, kept_in: Path, threads: int = 0) -> Any:
+    """The graph for this processor, compiled; the compiled form is kept, which halves the time that the next start takes.
+
+    `threads`: 0 for all cores. RuntimeError where the graph is damaged.
+    """
     ov = light_imports.openvino()
 
-    graph = folder / (INT8_GRAPH if int8 and (folder / INT8_GRAPH).is_file() else GRAPH)
     options: dict[str, Any] = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads or _cores()}
     core = ov.Core()
-    if os.access(folder, os.W_OK):
-        kept = {"CACHE_DIR": str(folder / COMPILED), "CACHE_MODE": "OPTIMIZE_SIZE"}
+    if os.access(graph.parent, os.W_OK):
+        kept = {"CACHE_DIR": str(kept_in), "CACHE_MODE": "OPTIMIZE_SIZE"}
         # Where the compiled form cannot be read or written (a full disk), the graph itself decides whether all is well.
         with contextlib.suppress(RuntimeError):
             return core.compile_model(graph, "CPU", options | kept)

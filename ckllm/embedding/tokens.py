@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,20 @@ def token_ids(tokenizer: Tokenizer, texts: Sequence[str], special: bool) -> list
     return [encoding.ids for encoding in encodings]
 
 
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A text's tokens without special ones: their ids, and the characters of the text that each stands for."""
+
+    ids: list[int]
+    offsets: list[tuple[int, int]]
+
+
+def tokens(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Tokens]:
+    """Each text's tokens with their places in it."""
+    encodings = tokenizer.encode_batch([encodable(text) for text in texts], add_special_tokens=False)
+    return [Tokens(encoding.ids, encoding.offsets) for encoding in encodings]
+
+
 class FullTokenizer:
     """A tokenizer that is loaded at once, for vocabularies that are small enough."""
 
@@ -47,3 +62,6 @@ class FullTokenizer:
 
     def token_ids(self, texts: Sequence[str], special: bool) -> list[list[int]]:
         return token_ids(self._tokenizer, texts, special)
+
+    def tokens(self, texts: Sequence[str]) -> list[Tokens]:
+        return tokens(self._tokenizer, texts)

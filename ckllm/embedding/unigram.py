@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ckllm.embedding.tokens import encodable, load_tokenizer, token_ids
+from ckllm.embedding.tokens import Tokens, encodable, load_tokenizer, token_ids, tokens
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+T = TypeVar("T")
 QUICK_CHARACTERS = 40_000
 """Above this many characters, over all calls, the full tokenizer pays."""
 _PIECES, _SCORES, _IDS, _FRAME = "pieces.npy", "scores.npy", "ids.npy", "frame.json"
@@ -80,15 +81,23 @@ class QuickUnigram:
         return load_tokenizer(self._file)
 
     def token_ids(self, texts: Sequence[str], special: bool) -> list[list[int]]:
+        found, ids = self._encoded(texts, lambda tokenizer: token_ids(tokenizer, texts, special))
+        return found if ids is None else [[ids[index] for index in one] for one in found]
+
+    def tokens(self, texts: Sequence[str]) -> list[Tokens]:
+        found, ids = self._encoded(texts, lambda tokenizer: tokens(tokenizer, texts))
+        return found if ids is None else [Tokens([ids[index] for index in one.ids], one.offsets) for one in found]
+
+    def _encoded(self, texts: Sequence[str], encode: Callable[[Tokenizer], T]) -> tuple[T, list[int] | None]:
+        """What a tokenizer for these texts gives, and the real id of each of its ids; None where they are the real ones."""
         clean = [encodable(text) for text in texts]
         self._seen += sum(map(len, clean))
         if self._seen > QUICK_CHARACTERS or any(mark in text for text in clean for mark in self._special):
-            return token_ids(self._full, clean, special)
+            return encode(self._full), None
         model, ids = self._small_model(clean)
         with self._taking_turns:
             self._small.model = model
-            found = token_ids(self._small, clean, special)
-        return [[ids[index] for index in some] for some in found]
+            return encode(self._small), ids
 
     def _small_model(self, texts: list[str]) -> tuple[Any, list[int]]:
         """A model of the pieces that occur in `texts`, and the real id of each of its ids."""

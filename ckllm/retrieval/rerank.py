@@ -8,12 +8,15 @@ from typing import Protocol
 
 from ckllm.contracts import Hit
 from ckllm.embedding.base import Vectors
+from ckllm.reader.base import Reader
 from ckllm.retrieval.fusion import best_first, standardised
 from ckllm.retrieval.sentence_scores import SentenceScorer
 
 SENTENCE_WEIGHT = 0.3
 """Weight of the best-sentence z-score beside 0.2 BM25 and 0.4 dense (measured: docs/decisions.md)."""
 
+READING_WEIGHT = 0.3
+"""Weight of the z-score of the reader's margin in place of the best sentence's (measured: docs/decisions.md)."""
 SENTENCES = 1
 """Of each passage, that are scored: the most promising ones (measured: docs/decisions.md)."""
 
@@ -48,12 +51,32 @@ class BestSentenceReranker:
 
     def rerank(self, queries: Sequence[str], vectors: Vectors, candidates: Sequence[Sequence[Hit]]) -> list[list[Hit]]:
         best = self._scorer.best(queries, vectors, [hits[: self._depth] for hits in candidates], SENTENCES)
-        return [self._one(hits, standardised(scores)) if hits else [] for hits, scores in zip(candidates, best, strict=True)]
+        return [reordered(hits, scores, SENTENCE_WEIGHT) for hits, scores in zip(candidates, best, strict=True)]
 
-    def _one(self, hits: Sequence[Hit], added: Mapping[str, float]) -> list[Hit]:
-        lowest = min(added.values())
-        totals = best_first({hit.chunk_id: hit.score + SENTENCE_WEIGHT * added.get(hit.chunk_id, lowest) for hit in hits})
-        by_id = {hit.chunk_id: hit for hit in hits}
-        return [
-            replace(by_id[key], rank=rank, score=round(total, 6)) for rank, (key, total) in enumerate(totals.items(), start=1)
-        ]
+
+class ReadingReranker:
+    """Adds the z-score of how surely each of the first `depth` passages answers, as the reader sees it."""
+
+    def __init__(self, reader: Reader, depth: int) -> None:
+        self._reader = reader
+        self._depth = depth
+
+    def rerank(self, queries: Sequence[str], _vectors: Vectors, candidates: Sequence[Sequence[Hit]]) -> list[list[Hit]]:
+        return [self._one(query, hits) for query, hits in zip(queries, candidates, strict=True)]
+
+    def _one(self, query: str, hits: Sequence[Hit]) -> list[Hit]:
+        read = hits[: self._depth]
+        readings = self._reader.read(query, read)
+        margins = {hit.chunk_id: reading.answer()[0] for hit, reading in zip(read, readings, strict=True)}
+        return reordered(hits, margins, READING_WEIGHT)
+
+
+def reordered(hits: Sequence[Hit], scores: Mapping[str, float], weight: float) -> list[Hit]:
+    """`hits` by their own score and the weighted z-score of those in `scores`; the others get the lowest of these."""
+    if not hits:
+        return []
+    added = standardised(scores)
+    lowest = min(added.values())
+    totals = best_first({hit.chunk_id: hit.score + weight * added.get(hit.chunk_id, lowest) for hit in hits})
+    by_id = {hit.chunk_id: hit for hit in hits}
+    return [replace(by_id[key], rank=rank, score=round(total, 6)) for rank, (key, total) in enumerate(totals.items(), start=1)]

@@ -61,6 +61,11 @@ class SentenceScorer:
             for hit, pieces, found in zip(hits, spans, (one @ vector[0] for one in vectors), strict=True)
         ]
 
+    def score_spans(self, vector: Vectors, wanted: Sequence[tuple[Hit, Sequence[tuple[int, int]]]]) -> list[list[float]]:
+        """For each passage the cosines of the given spans, which are offsets into its document's text."""
+        places = [(hit, [(start - hit.start, end - hit.start) for start, end in spans]) for hit, spans in wanted]
+        return [(found @ vector[0]).tolist() for found in self._vectors(places)]
+
     def best(
         self, queries: Sequence[str], vectors: Vectors, candidates: Sequence[Sequence[Hit]], most: int
     ) -> list[dict[str, float]]:

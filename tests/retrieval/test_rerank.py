@@ -9,8 +9,9 @@ import numpy as np
 from ckllm.contracts import Hit
 from ckllm.embedding.base import Purpose, Vectors
 from ckllm.embedding.hashing import HashingEmbedder
-from ckllm.retrieval.rerank import SENTENCES, BestSentenceReranker
+from ckllm.retrieval.rerank import SENTENCES, BestSentenceReranker, ReadingReranker
 from ckllm.retrieval.sentence_scores import SentenceScorer
+from tests.reader.words import WordReader
 
 
 class Counting(HashingEmbedder):
@@ -99,3 +100,13 @@ def test_no_queries_and_no_hits() -> None:
     reranker = BestSentenceReranker(scorer(embedder), 3)
     assert reranker.rerank([], np.empty((0, embedder.dimension), np.float32), []) == []
     assert reranker.rerank([QUERY], embedder.embed([QUERY], "query"), [[]]) == [[]]
+
+
+def test_the_passage_that_a_reader_finds_the_answer_in_comes_first() -> None:
+    reader = WordReader()
+    vectors = HashingEmbedder().embed([QUERY, "ducks"], "query")
+    ranked, others = ReadingReranker(reader, 2).rerank([QUERY, "ducks"], vectors, [PASSAGES, []])
+    assert [one.chunk_id for one in ranked] == ["c2", "c1", "c3"]
+    assert [one.rank for one in ranked] == [1, 2, 3]
+    assert reader.given == [one.text for one in PASSAGES[:2]]
+    assert others == []

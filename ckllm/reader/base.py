@@ -1,0 +1,59 @@
+"""What reading a passage for a question gives, and who can do it.
+
+The reader is the second half of retriever–reader question answering (Chen et al. 2017; Karpukhin et al. 2020): an encoder that
+sees question and passage together and says of every token whether an answer starts or ends there, and whether its sentence
+bears on the question. It decides nothing by itself: its scores order passages and sentences, and weigh in on whether to answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ckllm.contracts import Hit
+
+LONGEST_ANSWER = 30
+"""Tokens."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """Logits for the tokens of one passage, each array of shape (tokens,)."""
+
+    offsets: NDArray[np.int64]
+    """(tokens, 2): the characters of the passage that each token stands for."""
+    starts: NDArray[np.float32]
+    ends: NDArray[np.float32]
+    relevance: NDArray[np.float32]
+    none: float
+    """Of "the passage does not answer"; comparable with a start's and an end's logit together."""
+
+    def answer(self, start: int = 0, end: int | None = None) -> tuple[float, int, int]:
+        """(margin over "none", start, end): the best span of characters within [start:end] of the passage."""
+        inside = self._inside(start, end)
+        if not len(inside):
+            return -self.none, start, start
+        scores = self.starts[inside][:, None] + self.ends[inside][None, :]
+        rows, columns = np.indices(scores.shape, sparse=True)
+        scores = np.where((columns >= rows) & (columns < rows + LONGEST_ANSWER), scores, -np.inf)
+        first, last = divmod(int(scores.argmax()), len(inside))
+        margin = float(scores[first, last]) - self.none
+        return margin, int(self.offsets[inside[first], 0]), int(self.offsets[inside[last], 1])
+
+    def bearing(self, start: int = 0, end: int | None = None) -> float:
+        """Probability that [start:end] of the passage bears on the question, the mean over its tokens; 0 where it has none."""
+        inside = self._inside(start, end)
+        return float((1 / (1 + np.exp(-self.relevance[inside]))).mean()) if len(inside) else 0.0
+
+    def _inside(self, start: int, end: int | None) -> NDArray[np.int64]:
+        within = (self.offsets[:, 0] >= start) & (self.offsets[:, 1] > self.offsets[:, 0])
+        return np.flatnonzero(within if end is None else within & (self.offsets[:, 1] <= end))
+
+
+class Reader(Protocol):
+    def read(self, question: str, hits: Sequence[Hit], /) -> list[Reading]:
+        """A reading of each passage. Safe to use from several threads."""

@@ -1,0 +1,42 @@
+"""What the reader makes of the sentences of the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ckllm.contracts import Evidence, Hit, Quote
+from ckllm.reader.base import Reader, Reading
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceReading:
+    margin: float
+    """Of the best words in the sentence over "this passage does not answer", in logits."""
+    bearing: float
+    """Probability that the sentence bears on the question."""
+    start: int
+    end: int
+    """These words, as offsets into the document's text."""
+
+
+class ReadEvidence:
+    """Readings of passages, asked sentence by sentence. A passage that was narrowed for the prompt is read as it was found."""
+
+    def __init__(self, reader: Reader, question: str, hits: Sequence[Hit], evidence: Sequence[Evidence]) -> None:
+        """`hits`: the passages as they were found, among them those of `evidence`."""
+        whole = {hit.chunk_id: hit for hit in hits}
+        passages = [whole.get(entry.hit.chunk_id, entry.hit) for entry in evidence]
+        readings = reader.read(question, passages)
+        self._passages = {
+            entry.marker: (hit.start, reading) for entry, hit, reading in zip(evidence, passages, readings, strict=True)
+        }
+
+    def sentence(self, quote: Quote) -> SentenceReading:
+        begin, reading = self._passages[quote.marker]
+        return _of(reading, begin, quote.start - begin, quote.end - begin)
+
+
+def _of(reading: Reading, begin: int, start: int, end: int) -> SentenceReading:
+    margin, first, last = reading.answer(start, end)
+    return SentenceReading(margin, reading.bearing(start, end), begin + first, begin + last)

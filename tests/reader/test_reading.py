@@ -1,0 +1,71 @@
+"""From logits to words and sentences, without a model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ckllm.contracts import Evidence, Hit, Quote
+from ckllm.embedding.tokens import Tokens
+from ckllm.reader.base import LONGEST_ANSWER, Reading
+from ckllm.reader.evidence import ReadEvidence
+from ckllm.reader.pairs import LONGEST_QUESTION, MOST_TOKENS, pair
+from tests.reader.words import WordReader
+
+TEXT = "Ducks swim. The mine was closed in 1911. Trams ran."
+
+
+def reading(starts: dict[int, float], ends: dict[int, float], tokens: int = 50, none: float = 1.0) -> Reading:
+    """Tokens of two characters each; logits are -5 where nothing is said."""
+    offsets = np.array([(2 * n, 2 * n + 2) for n in range(tokens)], np.int64)
+    logits = [np.full(tokens, -5, np.float32) for _ in range(2)]
+    for array, given in zip(logits, (starts, ends), strict=True):
+        for place, value in given.items():
+            array[place] = value
+    return Reading(offsets, logits[0], logits[1], np.zeros(tokens, np.float32), none)
+
+
+def test_the_answer_is_the_best_span_and_its_margin_is_over_none() -> None:
+    assert reading({3: 4.0, 9: 1.0}, {5: 3.0, 9: 1.0}).answer() == (6.0, 6, 12)
+
+
+def test_an_answer_does_not_end_before_it_starts_nor_last_for_ever() -> None:
+    assert reading({9: 5.0}, {3: 5.0, 11: 2.0}).answer() == (6.0, 18, 24)
+    assert reading({0: 5.0}, {LONGEST_ANSWER: 5.0, LONGEST_ANSWER - 1: 2.0}).answer()[2] == 2 * LONGEST_ANSWER
+
+
+def test_only_the_sentence_that_is_asked_for_is_looked_at() -> None:
+    one = reading({3: 9.0, 20: 4.0}, {4: 9.0, 21: 4.0})
+    assert one.answer(30, 60) == (7.0, 40, 44)
+    assert one.answer(31, 32) == (-1.0, 31, 31)
+    assert one.bearing(31, 32) == 0.0
+    assert one.bearing(0, 60) == pytest.approx(0.5)
+
+
+def test_a_pair_keeps_the_end_of_a_question_out_rather_than_the_passage() -> None:
+    long = Tokens([7] * 600, [(n, n + 1) for n in range(600)])
+    made = pair(long, Tokens([8], [(0, 1)]), long)
+    assert len(made.ids) == MOST_TOKENS
+    assert made.ids[: LONGEST_QUESTION + 4] == [0, *[7] * LONGEST_QUESTION, 2, 2, 8]
+    assert made.ids[made.first - 1] == 8
+    assert made.ids[-1] == 2
+    assert len(made.offsets) == MOST_TOKENS - made.first - 1
+
+
+def hit(text: str, start: int) -> Hit:
+    return Hit(
+        rank=1, score=0.0, text=text, source="/a", title="", page=None, section="", start=start, end=start + len(text),
+        document_id="d", chunk_id="c", found_by=(),
+    )  # fmt: skip
+
+
+def test_a_narrowed_passage_is_read_as_it_was_found() -> None:
+    reader = WordReader()
+    at = TEXT.index("The mine")
+    narrowed = hit(TEXT[at : at + 29], 100 + at)
+    read = ReadEvidence(reader, "When was the mine closed", [hit(TEXT, 100)], [Evidence(4, narrowed, True)])
+    found = read.sentence(Quote(4, 100 + at, 100 + at + 29, narrowed.text))
+    assert reader.given == [TEXT]
+    assert TEXT[found.start - 100 : found.end - 100] == "1911"
+    assert found.bearing > 0.5
+    assert read.sentence(Quote(4, 100, 111, "Ducks swim.")).bearing < 0.5
