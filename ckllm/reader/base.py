@@ -38,8 +38,9 @@ class Reading:
         if not len(inside):
             return -self.none, start, start
         scores = self.starts[inside][:, None] + self.ends[inside][None, :]
-        rows, columns = np.indices(scores.shape, sparse=True)
-        scores = np.where((columns >= rows) & (columns < rows + LONGEST_ANSWER), scores, -np.inf)
+        places = np.arange(len(inside))
+        length = places[None, :] - places[:, None]
+        scores = np.where((length >= 0) & (length < LONGEST_ANSWER), scores, -np.inf)
         first, last = divmod(int(scores.argmax()), len(inside))
         margin = float(scores[first, last]) - self.none
         return margin, int(self.offsets[inside[first], 0]), int(self.offsets[inside[last], 1])
