@@ -34,6 +34,7 @@ from ckllm.contracts import Evidence, Hit, Message
 from ckllm.embedding.base import Embedder, Vectors
 from ckllm.embedding.table import open_embedder
 from ckllm.llm.base import BaseLLM
+from ckllm.weighing import CosineWeigher
 
 OFFERED = 5
 """Passages that the product's step before the prompt may choose from: the right one and its nearest."""
@@ -85,10 +86,12 @@ class Prompts:
         near = order[: OFFERED - 1] if question.passage not in order[: OFFERED - 1] else order[:OFFERED]
         chosen = [key for key in order if key in {*near, question.passage}]
         hits = tuple(replace(self._hits[key], rank=n) for n, key in enumerate(chosen, 1))
-        answering = Answering(self._scorer, self._policy, RuleVerifier(LEAST_SUPPORT), Budget(640, 120, sentences))
+        answering = Answering(CosineWeigher(self._scorer), self._policy, RuleVerifier(LEAST_SUPPORT), Budget(640, 120, sentences))
         found = Found(question.text, vector, hits)
         evidence = answering.offered(found, OFFERED)
-        prompt = answering.prompt(cast(BaseLLM, _Counting()), Asked(question.text), found, evidence)
+        weighed = answering.weighed(found, evidence)
+        assert weighed is not None
+        prompt = answering.prompt(cast(BaseLLM, _Counting()), Asked(question.text), weighed)
         return prompt.messages, tuple(entry for entry in prompt.evidence if entry.in_prompt)
 
 

@@ -49,20 +49,20 @@ class Answering:
         """The best passages without repetitions; nothing of it is in a prompt yet."""
         return ledger(distinct(found.hits, most))
 
-    def doubt(self, found: Found, evidence: Sequence[Evidence]) -> str:
-        """Why the question is not to be answered from this evidence; "" where it is."""
-        if found.vector is None or not evidence:
-            return "no document that may be searched here holds anything about it"
-        weighed = self._weigher.weigh(found, evidence)
-        if not weighed.index.sentences:
-            return "what was found consists of instructions to a language model, which are neither followed nor quoted"
-        return self._policy.doubt(found.vector, self._signals(found, evidence, weighed))
+    def weighed(self, found: Found, evidence: Sequence[Evidence]) -> Weighed | None:
+        """The evidence, sentence by sentence; None where nothing was found."""
+        return self._weigher.weigh(found, evidence) if found.vector is not None and evidence else None
 
-    def _signals(self, found: Found, evidence: Sequence[Evidence], weighed: Weighed) -> Signals:
+    def doubt(self, found: Found, weighed: Weighed | None) -> str:
+        """Why the question is not to be answered from this evidence; "" where it is."""
+        if found.vector is None or weighed is None:
+            return "no document that may be searched here holds anything about it"
         index = weighed.index
-        across = script(found.query) != script(evidence[0].hit.text)
+        if not index.sentences:
+            return "what was found consists of instructions to a language model, which are neither followed nor quoted"
+        across = script(found.query) != script(weighed.evidence[0].hit.text)
         shares = index.coverage(found.query), index.coverage_in_one(found.query)
-        return Signals(weighed.best_cosine, *shares, across, weighed.read is not None)
+        return self._policy.doubt(found.vector, Signals(weighed.best_cosine, *shares, across, weighed.read is not None))
 
     def from_rows(self, answer: RowAnswer, evidence: Sequence[Evidence], boxes: Boxes) -> Checked | None:
         """What was computed from rows, with the rows cited; the passages that hold them join the ledger, in no prompt.
@@ -92,7 +92,7 @@ class Answering:
             composed.evidence, False, computed=answer.computed,
         )  # fmt: skip
 
-    def prompt(self, llm: BaseLLM, asked: Asked, found: Found, evidence: Sequence[Evidence]) -> Prompt:
+    def prompt(self, llm: BaseLLM, asked: Asked, weighed: Weighed) -> Prompt:
         """Messages with as much of the best evidence as fits, and the ledger of what is in them.
 
         UsageError where the question alone does not fit.
@@ -111,8 +111,7 @@ class Answering:
         def fits(hits: Sequence[Hit]) -> bool:
             return llm.count_tokens(messages(asked.question, hits)) <= bare + room
 
-        weighed = self._weigher.weigh(found, evidence)
-        shown, others = excerpts(weighed.scored, weighed.index, evidence, self._budget.sentences)
+        shown, others = excerpts(weighed.scored, weighed.index, weighed.evidence, self._budget.sentences)
         packed = pack(shown, fits, others)
         inside = [entry.hit for entry in packed if entry.in_prompt]
         return Prompt(messages(asked.question, inside), packed)

@@ -97,11 +97,12 @@ class KnowledgeBase:
             yield Done(counted.as_answer(asked, Draft(route, counted.evidence), clock.timings()))
             return
         with clock.stage("rerank_s"):
-            doubt = answering.doubt(found, evidence)
-        if doubt:
+            weighed = answering.weighed(found, evidence)
+            doubt = answering.doubt(found, weighed)
+        if weighed is None or doubt:
             yield from (Retrieved(evidence), Routed(route), Done(refusal(asked, Draft(route, evidence), doubt, clock.timings())))
             return
-        prompt = answering.prompt(self.llm, asked, found, evidence)
+        prompt = answering.prompt(self.llm, asked, weighed)
         yield from (Retrieved(prompt.evidence), Routed(route))
         draft = yield from self._generate(asked, Draft(route, prompt.evidence, prompt.messages), clock)
         with clock.stage("verify_s"):

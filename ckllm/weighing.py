@@ -26,6 +26,7 @@ NEAREST = 3
 class Weighed:
     """The evidence, sentence by sentence."""
 
+    evidence: Sequence[Evidence]
     index: EvidenceIndex
     scored: Sequence[tuple[float, Quote]]
     """Every sentence with its score, best first; comparable within one question."""
@@ -65,7 +66,7 @@ class CosineWeigher:
             for span in spans
             if index.usable(entry.marker, span.start, span.end)
         }
-        return Weighed(index, scored_quotes(found.query, index, cosines), max(cosines.values(), default=0.0))
+        return Weighed(evidence, index, scored_quotes(found.query, index, cosines), max(cosines.values(), default=0.0))
 
 
 class ReadingWeigher:
@@ -83,7 +84,8 @@ class ReadingWeigher:
         cosines = self._cosines(found, evidence, [quote for _, quote in scored[:COMPARED]])
         words = any(read.sentence(quote).margin > 0 for _, quote in scored)
         nearest = [cosines[quote.marker, quote.start, quote.end] for _, quote in scored[:NEAREST]]
-        return Weighed(index, joined_quotes(found.query, index, scored, cosines, words), max(nearest, default=0.0), read)
+        joined = joined_quotes(found.query, index, scored, cosines, words)
+        return Weighed(evidence, index, joined, max(nearest, default=0.0), read)
 
     def _cosines(self, found: Found, evidence: Sequence[Evidence], quotes: Sequence[Quote]) -> dict[tuple[int, int, int], float]:
         """By (marker, start, end)."""

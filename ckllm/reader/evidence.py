@@ -32,9 +32,14 @@ class ReadEvidence:
             entry.marker: (hit.start, reading) for entry, hit, reading in zip(evidence, passages, readings, strict=True)
         }
 
+        self._known: dict[tuple[int, int, int], SentenceReading] = {}
+
     def sentence(self, quote: Quote) -> SentenceReading:
-        begin, reading = self._passages[quote.marker]
-        return _of(reading, begin, quote.start - begin, quote.end - begin)
+        place = (quote.marker, quote.start, quote.end)
+        if place not in self._known:
+            begin, reading = self._passages[quote.marker]
+            self._known[place] = _of(reading, begin, quote.start - begin, quote.end - begin)
+        return self._known[place]
 
 
 def _of(reading: Reading, begin: int, start: int, end: int) -> SentenceReading:
