@@ -55,6 +55,23 @@ class Reading:
         return np.flatnonzero(within if end is None else within & (self.offsets[:, 1] <= end))
 
 
+FIRST = 3
+"""Passages that are read at any rate."""
+SURE = 3.0
+"""Margin from which the passages behind these are not read: on 180 answerable questions no answer changed by it, and on two of
+the three sets of them it ends the reading for more than half of the questions."""
+UNREAD = -20.0
+"""The margin of what was not read."""
+
+
 class Reader(Protocol):
     def read(self, question: str, hits: Sequence[Hit], /) -> list[Reading]:
         """A reading of each passage. Safe to use from several threads."""
+
+
+def read_until_sure(reader: Reader, question: str, hits: Sequence[Hit]) -> list[Reading]:
+    """Readings of the first passages: of all, or of `FIRST` where one of these surely answers."""
+    readings = reader.read(question, hits[:FIRST])
+    if all(reading.answer()[0] < SURE for reading in readings):
+        readings += reader.read(question, hits[FIRST:])
+    return readings

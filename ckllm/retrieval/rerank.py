@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ckllm.contracts import Hit
 from ckllm.embedding.base import Vectors
-from ckllm.reader.base import Reader
+from ckllm.reader.base import Reader, read_until_sure
 from ckllm.retrieval.fusion import best_first, standardised
 from ckllm.retrieval.sentence_scores import SentenceScorer
 
@@ -55,7 +55,9 @@ class BestSentenceReranker:
 
 
 class ReadingReranker:
-    """Adds the z-score of how surely each of the first `depth` passages answers, as the reader sees it."""
+    """Adds the z-score of how surely each of the first passages answers, as the reader sees it: of `depth`, or of fewer where one
+    of them surely does.
+    """
 
     def __init__(self, reader: Reader, depth: int) -> None:
         self._reader = reader
@@ -66,8 +68,8 @@ class ReadingReranker:
 
     def _one(self, query: str, hits: Sequence[Hit]) -> list[Hit]:
         read = hits[: self._depth]
-        readings = self._reader.read(query, read)
-        margins = {hit.chunk_id: reading.answer()[0] for hit, reading in zip(read, readings, strict=True)}
+        readings = read_until_sure(self._reader, query, read)
+        margins = {hit.chunk_id: reading.answer()[0] for hit, reading in zip(read, readings, strict=False)}
         return reordered(hits, margins, READING_WEIGHT)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from ckllm.contracts import Evidence, Hit, Quote
 from ckllm.embedding.tokens import Tokens
-from ckllm.reader.base import LONGEST_ANSWER, Reading
+from ckllm.reader.base import FIRST, LONGEST_ANSWER, UNREAD, Reading, read_until_sure
 from ckllm.reader.evidence import ReadEvidence
 from ckllm.reader.pairs import LONGEST_QUESTION, MOST_TOKENS, pair
 from tests.reader.words import WordReader
@@ -69,3 +69,24 @@ def test_a_narrowed_passage_is_read_as_it_was_found() -> None:
     assert TEXT[found.start - 100 : found.end - 100] == "1911"
     assert found.bearing > 0.5
     assert read.sentence(Quote(4, 100, 111, "Ducks swim.")).bearing < 0.5
+
+
+def test_passages_behind_one_that_surely_answers_are_not_read() -> None:
+    reader = WordReader()
+    texts = ["Ducks swim.", TEXT, "Trams ran.", "The mine was old.", "Bells ring."]
+    hits = [hit(text, 0) for text in texts]
+    assert len(read_until_sure(reader, "When was the mine closed", hits)) == FIRST
+    assert reader.given == texts[:FIRST]
+    assert len(read_until_sure(WordReader(), "When did the trams stop", hits)) == len(hits)
+    assert read_until_sure(WordReader(), "When", []) == []
+
+
+def test_what_was_not_read_bears_on_nothing() -> None:
+    entries = [Evidence(n, Hit(
+        rank=n, score=0.0, text=TEXT, source="/a", title="", page=None, section="", start=0, end=len(TEXT), document_id=f"d{n}",
+        chunk_id=f"c{n}", found_by=(),
+    ), False) for n in range(1, 6)]  # fmt: skip
+    read = ReadEvidence(WordReader(), "When was the mine closed", [entry.hit for entry in entries], entries)
+    at = TEXT.index("The mine")
+    assert read.sentence(Quote(FIRST, at, at + 29, "")).margin > 0
+    assert read.sentence(Quote(FIRST + 1, at, at + 29, "")).margin == UNREAD
