@@ -68,7 +68,7 @@ class RetrievalSettings(_Section):
     k: int = Field(10, ge=1, le=1000, description="passages in a search")
     candidates: int = Field(50, ge=1, le=1000, description="passages that each search hands to the fusion")
     reader: Literal["auto", "on", "off"] = Field(
-        "auto", description="read question and passage together to rank, quote and refuse; auto: where the embedder is its model"
+        "auto", description="read question and passages together to answer; auto: where the embedder is its model"
     )
     evidence: int = Field(6, ge=1, le=50, description="passages offered to the model")
     evidence_sentences: int = Field(

@@ -9,7 +9,7 @@ drains the stream.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from ckllm.llm.base import BaseLLM
     from ckllm.parts import Parts
     from ckllm.records.answers import RowAnswer
+    from ckllm.retrieval.rerank import Reranker
     from ckllm.store.catalogue import Catalogue
 
 Where = str | Mapping[str, Any]
@@ -86,7 +87,8 @@ class KnowledgeBase:
             route = self._parts.router().route([RouteRequest(asked.question, asked.history, asked.expert, asked.top_experts)])[0]
         if not (query == asked.question and _may_be_rows(query)):
             self._parts.warm(route.weights)
-        found = self._find([query], asked.user, asked.where, clock)[0]
+        self._parts.reader.ahead()
+        found = self._find([query], asked.user, asked.where, clock, reranker=self._parts.evidence_reranker)[0]
         answering = self._parts.answering()
         with clock.stage("rerank_s"):
             evidence = answering.offered(found, asked.k or self.settings.retrieval.evidence)
@@ -152,19 +154,21 @@ class KnowledgeBase:
         seconds = round((time.perf_counter() - began) / max(1, len(found)), 4)
         return [SearchResult(query, seconds, tuple(one.hits[:wanted])) for query, one in zip(queries, found, strict=True)]
 
-    def _find(self, queries: Sequence[str], user: User, where: Where, clock: Stopwatch, k: int = 0) -> list[Found]:
+    def _find(
+        self, queries: Sequence[str], user: User, where: Where, clock: Stopwatch, k: int = 0,
+        reranker: Callable[[], Reranker] | None = None,
+    ) -> list[Found]:  # fmt: skip
         """Retrieve and rerank; nothing is found in a collection that nothing was ever ingested into."""
         with clock.stage("retrieve_s"):
             allowed = Filter(self._access(user), self._parts.condition(where), self.catalogue.hidden_versions(self.collection))
             if self._parts.index.absent():
                 return [Found(query) for query in queries]
             self._parts.store.ahead()  # while the embedder opens
-            self._parts.reader.ahead()
             retriever = self._parts.retriever()
             vectors = retriever.embed(queries)
             hits = retriever.retrieve(queries, vectors, max(self.settings.retrieval.candidates, k), allowed)
         with clock.stage("rerank_s"):
-            ranked = self._parts.reranker().rerank(queries, vectors, hits)
+            ranked = (reranker or self._parts.reranker)().rerank(queries, vectors, hits)
         return [Found(query, vectors[n : n + 1], tuple(ranked[n])) for n, query in enumerate(queries)]
 
     # ------------------------------------------------------------------------------------------------ documents

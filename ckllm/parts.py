@@ -87,6 +87,9 @@ class Parts:
     index: CollectionIndex
     retriever: Lazy[Retriever]
     reranker: Lazy[Reranker]
+    """For a search, which has to be quick."""
+    evidence_reranker: Lazy[Reranker]
+    """For an answer, which is read from the passages anyway."""
     answering: Lazy[Answering]
     router: Lazy[Router]
     adapters: Callable[[Mapping[str, float]], dict[str, float]]
@@ -130,7 +133,7 @@ class Parts:
             self.warming.clear()
         for thread in threads:
             thread.join()
-        for lazy in (self.answering, self.reranker, self.retriever, self.embedder, self.reader):
+        for lazy in (self.answering, self.reranker, self.evidence_reranker, self.retriever, self.embedder, self.reader):
             lazy.taken()
         for model in self.llm.taken():
             model.close()
