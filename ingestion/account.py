@@ -28,6 +28,7 @@ class Account:
         self._rejected: list[Rejected] = []
         self._steps: dict[str, Step] = {}
         """Not told yet."""
+        self._current = ""
         self._parts: dict[str, tuple[int, int]] = {}
         """Chunks written, and how many there are, of sources that are being embedded."""
 
@@ -86,6 +87,8 @@ class Account:
         self._add("chunks", sum(counts.values()), next(reversed(list(counts)), ""))
 
     def report(self) -> IngestReport:
+        """The end: what the listener has not been told yet, it is told now."""
+        self._tell(self._current, last=True)
         with self._lock:
             return IngestReport(
                 collection=self._collection,
@@ -111,13 +114,16 @@ class Account:
             self._counts[what] += count
         self._tell(source)
 
-    def _tell(self, source: str) -> None:
+    def _tell(self, source: str, *, last: bool = False) -> None:
         if self._listener is None:
             return
         with self._lock:
+            self._current = source
+            if last and not self._steps:
+                return
             now = time.perf_counter()
             done = sum(self._counts[what] for what in ("added", "updated", "unchanged")) + len(self._rejected)
-            if now - self._told < _LISTEN_EVERY_S and done < self._counts["found"]:
+            if not last and now - self._told < _LISTEN_EVERY_S and done < self._counts["found"]:
                 return
             self._told = now
             progress = Progress(

@@ -95,6 +95,12 @@ class Worker:
         places = [place for _, place in order.sources]
         known = frozenset(places)
         files: dict[str, tuple[str, str, int, int]] = {}
+        heard: list[Progress] = []
+
+        def note() -> bool:
+            """Write down how far the job is; whether it was cancelled."""
+            told = to_json(replace(heard[0], steps=())) | {"files": [(place, *values) for place, values in files.items()]}
+            return self._jobs().progressed(job_id, told)
 
         def listen(progress: Progress) -> None:
             nonlocal noted
@@ -102,15 +108,18 @@ class Worker:
                 raise _EndedError
             for step in progress.steps:
                 _note(files, step, known)
-            if time.monotonic() - noted >= _NOTE_S or progress.done == progress.found:
+            heard[:] = [progress]
+            if time.monotonic() - noted >= _NOTE_S:
                 noted = time.monotonic()
-                told = to_json(replace(progress, steps=())) | {"files": [(place, *values) for place, values in files.items()]}
-                if self._jobs().progressed(job_id, told):
+                if note():
                     raise _EndedError
 
         if self._jobs().progressed(job_id, {}):
             raise _EndedError
-        return ingest(named(places), self._base(order.collection), groups=order.groups, progress=listen).as_json()
+        report = ingest(named(places), self._base(order.collection), groups=order.groups, progress=listen).as_json()
+        if heard:
+            note()
+        return report
 
 
 def _note(files: dict[str, tuple[str, str, int, int]], step: Step, places: Container[str]) -> None:

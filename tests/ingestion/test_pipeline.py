@@ -414,3 +414,18 @@ def test_a_name_that_is_not_unicode_is_rejected(kb: Collection, folder: Path) ->
     report = ingest([folder], kb)
     assert counts(report) == (0, 0, 0, 0, 1)
     report.rejected[0].source.encode("utf-8")
+
+
+def test_the_end_of_every_file_is_told_however_rarely_the_listener_is(
+    kb: Collection, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingestion.account._LISTEN_EVERY_S", 1e9)
+    (folder / "good.txt").write_text("The weir of Ost.", encoding="utf-8")
+    with zipfile.ZipFile(folder / "bundle.zip", "w") as archive:
+        archive.writestr("inner.txt", "The quarry of Ost.")
+        archive.writestr("hollow.txt", "")
+    told: list[Progress] = []
+    report = ingest([folder], kb, progress=told.append)
+    states = {Path(step.source).name: step.state for progress in told for step in progress.steps}
+    assert (states["good.txt"], states["inner.txt"], states["hollow.txt"]) == ("added", "added", "rejected")
+    assert report.added == 2
