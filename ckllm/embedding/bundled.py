@@ -11,14 +11,13 @@ import dataclasses
 import hashlib
 import importlib.util
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ckllm.embedding.limits import identity
 from ckllm.errors import DataError, UpstreamError, UsageError
+from ckllm.made_folder import made_folder
 
 FORMAT = 4
 """Raised when the conversion changes what it writes; older folders are then made again."""
@@ -121,19 +120,10 @@ def prepare(model: BundledModel, models_folder: Path) -> Path:
     Safe against other processes doing the same, and against being killed: the folder appears in one rename.
     """
     folder = models_folder / model.name
-    if is_current(model, folder):
-        return folder
-
-    from filelock import FileLock
-
     try:
-        models_folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(models_folder / f".{model.name}.lock"):
-            if not is_current(model, folder):
-                _make(model, folder)
+        return made_folder(folder, lambda: is_current(model, folder), lambda making: _fill(model, making))
     except OSError as error:
         raise DataError(f"cannot write the model {model.name} to {folder}: {error.strerror or error}") from None
-    return folder
 
 
 def discard(folder: Path) -> None:
@@ -174,28 +164,11 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _make(model: BundledModel, folder: Path) -> None:
-    prefix = f".{model.name}-making-"
-    for left_over in folder.parent.glob(f"{prefix}*"):
-        shutil.rmtree(left_over, ignore_errors=True)
-    making = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
-    making.chmod(0o755)
-    try:
-        # Only here: conversion imports OpenVINO, and its graphs are needed once.
-        from ckllm.embedding.conversion import convert
+def _fill(model: BundledModel, folder: Path) -> None:
+    # Only here: conversion imports OpenVINO, and its graphs are needed once.
+    from ckllm.embedding.conversion import convert
 
-        agreement = convert(model, making)
-        _describe(model, making, agreement)
-        if folder.exists():
-            folder.rename(making / "replaced")
-        with contextlib.ExitStack() as after:
-            if (making / "replaced").exists():
-                replaced = folder.parent / f"{prefix}replaced"
-                (making / "replaced").rename(replaced)
-                after.callback(shutil.rmtree, replaced, ignore_errors=True)
-            making.rename(folder)
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
+    _describe(model, folder, convert(model, folder))
 
 
 def _describe(model: BundledModel, folder: Path, agreement: Mapping[str, float]) -> None:

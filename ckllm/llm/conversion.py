@@ -7,16 +7,13 @@ of another source or by another version is made again; several processes may ask
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from ckllm.errors import DataError
 from ckllm.llm.tokenisation import read_json
+from ckllm.made_folder import made_folder
 
 DESCRIPTION = "ckllm.json"
 Build = Callable[[Path], Mapping[str, Any]]
@@ -28,18 +25,12 @@ def converted(folder: Path, identity: Mapping[str, Any], build: Build) -> Path:
 
     Raises DataError where the models folder cannot be written.
     """
-    if _described(folder) == identity:
-        return folder
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.parent / f".{folder.name}.lock"):
-            if _described(folder) != identity:
-                _make(folder, identity, build)
+        return made_folder(folder, lambda: _described(folder) == identity, lambda making: _fill(making, identity, build))
     except OSError as error:
         raise DataError(
             f"cannot write the converted model {folder}: {error.strerror or error}; free space or set another --home"
         ) from error
-    return folder
 
 
 def _described(folder: Path) -> Mapping[str, Any] | None:
@@ -50,13 +41,7 @@ def _described(folder: Path) -> Mapping[str, Any] | None:
     return identity if isinstance(identity, dict) else None
 
 
-def _make(folder: Path, identity: Mapping[str, Any], build: Build) -> None:
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
-        made = Path(name) / "model"
-        made.mkdir()
-        checks = build(made)
-        content = {"identity": dict(identity), "checks": dict(checks)}
-        (made / DESCRIPTION).write_text(json.dumps(content, indent=1), encoding="utf-8")
-        if folder.exists():
-            shutil.rmtree(folder)
-        made.replace(folder)
+def _fill(folder: Path, identity: Mapping[str, Any], build: Build) -> None:
+    checks = build(folder)
+    content = {"identity": dict(identity), "checks": dict(checks)}
+    (folder / DESCRIPTION).write_text(json.dumps(content, indent=1), encoding="utf-8")

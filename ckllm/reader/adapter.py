@@ -6,11 +6,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import shutil
-import tempfile
 from pathlib import Path
 
 from ckllm.errors import DataError
+from ckllm.made_folder import made_folder
 
 SHIPPED = Path(__file__).parent / "shipped" / "reader.safetensors"
 BASE = "multilingual-e5-small"
@@ -21,24 +20,13 @@ COMPILED = "compiled"
 
 
 def prepare(adapter: Path, base: Path, models_folder: Path) -> Path:
-    """The folder with the graph of `adapter` on the converted model in `base`, made now if it is missing.
-
-    Safe against other processes doing the same, and against being killed: the folder appears in one rename.
-    """
+    """The folder with the graph of `adapter` on the converted model in `base`, made now if it is missing."""
     digest = hashlib.sha256(adapter.read_bytes()).hexdigest()
     folder = models_folder / f"{BASE}-reader-{FORMAT}-{digest[:12]}"
-    if _whole(folder):
-        return folder
-
-    from filelock import FileLock
-
     try:
-        with FileLock(models_folder / f".{folder.name}.lock"):
-            if not _whole(folder):
-                _make(adapter, base, folder)
+        return made_folder(folder, lambda: _whole(folder), lambda making: _fill(adapter, base, making))
     except OSError as error:
         raise DataError(f"cannot write the reader to {folder}: {error.strerror or error}") from None
-    return folder
 
 
 def discard(folder: Path) -> None:
@@ -55,18 +43,10 @@ def _whole(folder: Path) -> bool:
         return False
 
 
-def _make(adapter: Path, base: Path, folder: Path) -> None:
-    making = Path(tempfile.mkdtemp(prefix=f".{folder.name}-making-", dir=folder.parent))
-    making.chmod(0o755)
-    try:
-        _write_graph(adapter, base, making / GRAPH)
-        sizes = {path.name: path.stat().st_size for path in sorted(making.iterdir())}
-        (making / "files.json").write_text(json.dumps(sizes), encoding="utf-8")
-        if folder.exists():
-            shutil.rmtree(folder)
-        making.rename(folder)
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
+def _fill(adapter: Path, base: Path, folder: Path) -> None:
+    _write_graph(adapter, base, folder / GRAPH)
+    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    (folder / "files.json").write_text(json.dumps(sizes), encoding="utf-8")
 
 
 def _write_graph(adapter: Path, base: Path, file: Path) -> None:
