@@ -92,33 +92,33 @@ class Worker:
         from ingestion.pipeline import ingest, named
 
         noted = 0.0
+        last: Progress | None = None
         places = [place for _, place in order.sources]
         known = frozenset(places)
         files: dict[str, tuple[str, str, int, int]] = {}
-        heard: list[Progress] = []
 
-        def note() -> bool:
+        def note(progress: Progress) -> bool:
             """Write down how far the job is; whether it was cancelled."""
-            told = to_json(replace(heard[0], steps=())) | {"files": [(place, *values) for place, values in files.items()]}
+            told = to_json(replace(progress, steps=())) | {"files": [(place, *values) for place, values in files.items()]}
             return self._jobs().progressed(job_id, told)
 
         def listen(progress: Progress) -> None:
-            nonlocal noted
+            nonlocal noted, last
             if self._stopping.is_set():
                 raise _EndedError
             for step in progress.steps:
                 _note(files, step, known)
-            heard[:] = [progress]
+            last = progress
             if time.monotonic() - noted >= _NOTE_S:
                 noted = time.monotonic()
-                if note():
+                if note(progress):
                     raise _EndedError
 
         if self._jobs().progressed(job_id, {}):
             raise _EndedError
         report = ingest(named(places), self._base(order.collection), groups=order.groups, progress=listen).as_json()
-        if heard:
-            note()
+        if last is not None:
+            note(last)
         return report
 
 

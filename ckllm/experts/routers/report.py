@@ -57,7 +57,8 @@ def figures(
     counts = Counter(gold)
     most = max((count for label, count in counts.items() if label != BASE), default=0)
     known = sorted(label for label in counts if label != BASE and counts[label] >= min(FEWEST, most))
-    counted = [n for n, g in enumerate(gold) if g in set(known)]
+    told_apart = set(known)
+    counted = [n for n, g in enumerate(gold) if g in told_apart]
     every = sorted({*gold, *said, BASE})
     top = table.argmax(axis=1)
     return {
