@@ -62,7 +62,7 @@ class Answering:
             return "what was found consists of instructions to a language model, which are neither followed nor quoted"
         across = script(found.query) != script(weighed.evidence[0].hit.text)
         shares = index.coverage(found.query), index.coverage_in_one(found.query)
-        return self._policy.doubt(found.vector, Signals(weighed.best_cosine, *shares, across, weighed.read is not None))
+        return self._policy.doubt(found.vector, Signals(weighed.best_cosine, *shares, across, weighed.best))
 
     def from_rows(self, answer: RowAnswer, evidence: Sequence[Evidence], boxes: Boxes) -> Checked | None:
         """What was computed from rows, with the rows cited; the passages that hold them join the ledger, in no prompt.

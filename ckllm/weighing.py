@@ -13,7 +13,7 @@ from ckllm.citations.quoting import joined_quotes, read_quotes, scored_quotes
 from ckllm.citations.short_answer import Located
 from ckllm.contracts import Evidence, Quote
 from ckllm.reader.base import Reader
-from ckllm.reader.evidence import ReadEvidence
+from ckllm.reader.evidence import ReadEvidence, SentenceReading
 from ckllm.retrieval.sentence_scores import SentenceScorer
 
 COMPARED = 10
@@ -35,15 +35,17 @@ class Weighed:
     read: ReadEvidence | None = None
     """What the reader makes of it; None where there is no reader."""
 
+    @property
+    def best(self) -> SentenceReading | None:
+        """The best sentence as the reader sees it; None without sentences, or without a reader."""
+        return self.read.sentence(self.scored[0][1]) if self.read and self.scored else None
+
     def words(self) -> Located | None:
-        """The words that the reader takes for the answer, in the sentence that is best; None where it sees none, or there is no
-        reader.
-        """
-        if self.read is None or not self.scored:
+        """The words that the reader takes for the answer, in the sentence that is best; None where it sees none."""
+        if self.best is None or self.best.margin <= 0:
             return None
         quote = self.scored[0][1]
-        seen = self.read.sentence(quote)
-        return Located(quote, seen.start - quote.start, seen.end - quote.start) if seen.margin > 0 else None
+        return Located(quote, self.best.start - quote.start, self.best.end - quote.start)
 
 
 class Weigher(Protocol):

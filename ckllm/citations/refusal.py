@@ -19,6 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ckllm.embedding.base import Embedder, Vectors
+from ckllm.reader.base import SURE
+from ckllm.reader.evidence import SentenceReading
 
 COHORT = (
     "The recipe asks for two cups of flour and a pinch of salt.",
@@ -50,9 +52,12 @@ was: open 0.98, 0.04, 0.84; balanced 0.91, 0.18, 1.00; strict 0.71, 0.43, 1.00.
 """
 READ_THRESHOLDS: Mapping[str, float] = {"strict": 0.58, "balanced": 0.5, "open": 0.4}
 """The same where a reader chose the sentences that the question is compared with: what it passes over can no longer be close by
-chance. Chosen on 50 + 50 adversarial questions over one article and 60 + 60 of clapnq, with those of another article in view,
-which the reader's training had not seen: of its 60 + 60, 0.83 of the answerable were kept and 0.50 of the adversarial refused at
-balanced, and all of 50 foreign ones (with every sentence looked at, at 0.46: 0.87 and 0.42).
+chance. Chosen on 50 + 50 adversarial questions over one article and 60 + 60 of clapnq, with 60 + 60 of another article in view.
+"""
+SURE_LENIENCE = 0.06
+"""How much less closeness is asked for where the reader surely sees the words of an answer in the best sentence. Answerable
+questions kept and adversarial ones refused at balanced, without and with it: 0.83, 0.50 and 0.88, 0.42 of the article in view,
+0.92, 0.42 and 0.98, 0.36 of the other, 0.75, 0.82 and 0.75, 0.80 of clapnq; all of 50 foreign questions are refused either way.
 """
 READ_LENIENCE = 0.08
 READ_ACROSS_SCRIPTS = 0.55
@@ -89,8 +94,8 @@ class Signals:
     in_evidence: float
     in_one_sentence: float
     across_scripts: bool = False
-    read: bool = False
-    """Whether a reader chose the sentences that the question was compared with."""
+    read: SentenceReading | None = None
+    """The best sentence as a reader sees it, where one chose the sentences that the question was compared with."""
 
 
 def script(text: str) -> str:
@@ -116,6 +121,7 @@ class RefusalPolicy:
         )
         needed = thresholds[self._caution] * (across if signals.across_scripts else 1.0)
         needed -= lenience if signals.in_one_sentence >= HELD else 0.0
+        needed -= SURE_LENIENCE if signals.read and signals.read.margin >= SURE else 0.0
         if self.closeness(vector, signals.best_cosine) >= needed:
             return ""
         if signals.in_evidence < MENTIONED:

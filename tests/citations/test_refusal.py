@@ -4,6 +4,8 @@ import pytest
 
 from ckllm.citations.refusal import RefusalPolicy, Signals, script
 from ckllm.embedding.hashing import HashingEmbedder
+from ckllm.reader.base import SURE
+from ckllm.reader.evidence import SentenceReading
 
 EMBEDDER = HashingEmbedder()
 QUESTION = EMBEDDER.embed(["How fast does the pump run?"], "query")
@@ -32,6 +34,14 @@ def test_a_sentence_with_most_words_of_the_question_needs_less_closeness() -> No
 def test_across_scripts_less_closeness_is_asked_for() -> None:
     assert doubt(Signals(0.4, 0.0, 0.0))
     assert not doubt(Signals(0.4, 0.0, 0.0, across_scripts=True))
+
+
+def test_less_closeness_is_asked_for_where_a_reader_surely_sees_the_words() -> None:
+    between = 0.48
+    unsure, sure = (SentenceReading(margin, 0.5, 0, 4) for margin in (SURE - 1, SURE + 1))
+    assert doubt(Signals(between, 1.0, 0.0, read=unsure))
+    assert not doubt(Signals(between, 1.0, 0.0, read=sure))
+    assert doubt(Signals(0.2, 1.0, 0.0, read=sure))
 
 
 @pytest.mark.parametrize(("text", "expected"), [("Who?", "LATIN"), ("पुल 12", "DEVANAGARI"), ("大桥吗 ok", "CJK"), ("12 !", "")])

@@ -14,6 +14,7 @@ from ckllm.contracts import Answer, Done, Token
 from ckllm.embedding.table import open_embedder
 from ckllm.knowledge_base import KnowledgeBase
 from ckllm.llm.table import open_llm
+from ckllm.reader.openvino_reader import OpenVinoReader
 from ingestion import ingest
 
 ENGLISH = """# Water works
@@ -84,3 +85,38 @@ def test_a_question_about_nothing_in_the_documents_is_refused(kb: KnowledgeBase)
     assert answer.refused
     assert answer.reason
     assert answer.evidence
+
+
+SAMPLES = Path(__file__).parents[2] / "examples" / "documents"
+
+
+@pytest.fixture(scope="module")
+def samples(models_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KnowledgeBase]:
+    """Three of the sample documents, asked as a newcomer does: with the reader."""
+    settings = load_settings(tmp_path_factory.mktemp("samples"), overrides={}, environment={})
+    embedder, llm = open_embedder(settings.embedding, models_folder), open_llm(settings.llm, models_folder)
+    with open_knowledge_base(
+        settings=settings, replacements=Replacements(embedder=embedder, llm=llm, reader=OpenVinoReader(models_folder))
+    ) as opened:
+        files = ("water/operations-handbook.pdf", "water/emergency-plan.docx", "beekeeping/guia-del-colmenar.docx")
+        assert ingest([str(SAMPLES / file) for file in files], opened).added == len(files)
+        yield opened
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ("When is a domestic meter replaced?", "12 years"),
+        ("How long does the generator's fuel last?", "36 hours"),
+        ("¿A los cuántos días nace la reina?", "16 días"),
+    ],
+)
+def test_the_questions_of_the_demonstration_are_answered(samples: KnowledgeBase, question: str, words: str) -> None:
+    answer = samples.ask(question)
+    assert not answer.refused
+    assert words in answer.answer
+    exact(samples, answer)
+
+
+def test_what_the_samples_do_not_say_is_refused(samples: KnowledgeBase) -> None:
+    assert samples.ask("Who won the football world cup in 1974?").refused
