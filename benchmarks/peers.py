@@ -1,11 +1,12 @@
-"""ckllm beside LangChain and txtai on the same documents, models and questions, in one run.
+"""ckllm beside LangChain, txtai and Haystack on the same documents, models and questions, in one run.
 
-    python -m benchmarks.peers FOLDER --peers PYTHON [--articles A,B] [--questions 40] [--systems ckllm,langchain,txtai]
+    python -m benchmarks.peers FOLDER --peers PYTHON [--articles A,B] [--questions 40] [--systems ckllm,langchain,txtai,haystack]
 
 FOLDER holds `corpus.jsonl` and `questions.jsonl` (see `benchmarks.questions`); each article is written to one Markdown file.
 PYTHON is an interpreter with the peers installed, an environment of its own so that their size can be told:
 
-    python -m venv peers && peers/bin/pip install torch==2.13.0 langchain langchain-milvus langchain-huggingface milvus-lite txtai
+    python -m venv peers && peers/bin/pip install torch==2.13.0 langchain langchain-milvus langchain-huggingface \\
+        milvus-lite txtai haystack-ai sentence-transformers-haystack
 
 Every system runs in a process of its own, one after the other, with its documented defaults, the same small Llama, and the
 same English embedder (all-MiniLM-L6-v2); ckllm also with its own default, which is multilingual. Answers of the peers are what
@@ -85,7 +86,7 @@ class Ckllm:
 
 
 class Peer:
-    """What the peers share: both wrap transformers' text generation. A subclass searches."""
+    """What the peers share: all wrap transformers' text generation. A subclass searches."""
 
     def __init__(self, place: Place) -> None:
         self._folder = place.language_model
@@ -167,7 +168,37 @@ class Txtai(Peer):
         return [row["text"] for row in self._embeddings.search(question, K)]
 
 
-SYSTEMS: Mapping[str, Callable[[Place], System]] = {"ckllm": Ckllm, "langchain": LangChain, "txtai": Txtai}
+class Haystack(Peer):
+    """The pipelines of its first tutorial: words split by 200, an in-memory store, search by vectors."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        from haystack.components.retrievers import InMemoryEmbeddingRetriever
+        from haystack.document_stores.in_memory import InMemoryDocumentStore
+        from haystack_integrations.components.embedders.sentence_transformers import (
+            SentenceTransformersDocumentEmbedder,
+            SentenceTransformersTextEmbedder,
+        )
+
+        self._store = InMemoryDocumentStore()
+        self._documents = SentenceTransformersDocumentEmbedder(model=place.embedder, progress_bar=False)
+        self._questions = SentenceTransformersTextEmbedder(model=place.embedder, progress_bar=False)
+        self._retriever = InMemoryEmbeddingRetriever(self._store, top_k=K)
+
+    def ingest(self, folder: Path) -> int:
+        from haystack.components.converters import TextFileToDocument
+        from haystack.components.preprocessors import DocumentSplitter
+
+        documents = TextFileToDocument().run(sources=sorted(folder.rglob("*.md")))["documents"]
+        chunks = DocumentSplitter().run(documents=documents)["documents"]
+        return self._store.write_documents(self._documents.run(documents=chunks)["documents"])
+
+    def search(self, question: str) -> list[str]:
+        vector = self._questions.run(text=question)["embedding"]
+        return [document.content or "" for document in self._retriever.run(query_embedding=vector)["documents"]]
+
+
+SYSTEMS: Mapping[str, Callable[[Place], System]] = {"ckllm": Ckllm, "langchain": LangChain, "txtai": Txtai, "haystack": Haystack}
 
 
 def measure(name: str, place: Place, folder: Path, questions: list[dict[str, Any]]) -> dict[str, Any]:
@@ -266,7 +297,7 @@ def main() -> None:
     parser.add_argument("--peers", default=sys.executable, help="the interpreter that has the peers")
     parser.add_argument("--articles", default="", help="only these titles, comma-separated")
     parser.add_argument("--questions", type=int, default=40)
-    parser.add_argument("--systems", default="ckllm,ckllm same embedder,langchain,txtai")
+    parser.add_argument("--systems", default="ckllm,ckllm same embedder,langchain,txtai,haystack")
     parser.add_argument("--models", type=Path, help="a home's folder of converted models, so that conversion is not measured")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
