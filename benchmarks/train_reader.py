@@ -49,6 +49,8 @@ NEGATIVES = 0.6
 """Passages of the same article that do not answer, to one that does."""
 DISTURBED = 0.3
 """Changed questions that the passage no longer answers, to one that it does (English)."""
+TYPED = 0.25
+"""Share of the questions that are shown as people type them: in small letters, without a question mark."""
 RELEVANCE_WEIGHT = 1.0
 
 Row = dict[str, Any]
@@ -320,6 +322,7 @@ def train(args: argparse.Namespace) -> None:
     make = Examples(args.model)
     rows = rng.sample(read(args.out / "squad.jsonl.gz"), args.rows) + read(args.out / "given.jsonl.gz")
     held = rng.sample([row for row in read(args.out / "validation.jsonl.gz") if row["source"].startswith("squad2")], 160)
+    rows = [{**row, "question": row["question"].lower().rstrip("?").strip()} if rng.random() < TYPED else row for row in rows]
     examples, validation = ([e for e in map(make.of, part) if e] for part in (rows, held))
     encoder, head = network(args.model, args.further)
     weights = [p for p in encoder.parameters() if p.requires_grad] + list(head.parameters())
