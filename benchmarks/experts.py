@@ -1,6 +1,7 @@
 """Measures routers, and what sharing prefixes saves in training.
 
-    python benchmarks/experts.py router  --train FILE --test FILE [--models DIR] [--reworded N] [--cache DIR] [--out FILE]
+    python benchmarks/experts.py router  --train FILE --test FILE [--routers NAME …] [--models DIR] [--reworded N] [--cache DIR]
+                                         [--out FILE]
     python benchmarks/experts.py packing --data FILE --base MODEL_DIR
 
 `router` trains every router on `--train` only, calibrates it there, and reports on `--test`: macro-F1 (labels with ten rows
@@ -19,6 +20,7 @@ import resource
 import tempfile
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +29,23 @@ import numpy as np
 from ckllm.config import EmbeddingSettings
 from ckllm.embedding.table import open_embedder
 from ckllm.experts.base import BASE, RouteRequest
-from ckllm.experts.routers.centroid import RawMeanScorer
-from ckllm.experts.routers.folder import SCORERS
+from ckllm.experts.routers.centroid import CentroidScorer, RawMeanScorer
+from ckllm.experts.routers.head import HeadScorer
 from ckllm.experts.routers.held_out import Examples, held_out, parts_held_out
 from ckllm.experts.routers.measures import macro_f1
+from ckllm.experts.routers.nearest import NearestScorer
 from ckllm.experts.routers.report import figures, judge
 from ckllm.experts.routers.rewording import MEASURED
 from ckllm.experts.routers.scoring import ScoredRouter
 from ckllm.experts.routers.training import embed_questions, read_router_rows, timed
 
-ROUTERS: dict[str, Any] = {"raw-mean": RawMeanScorer, **SCORERS}
+ROUTERS: dict[str, Any] = {
+    "raw-mean": RawMeanScorer.fit,
+    "logistic": HeadScorer.fit,
+    "mlp": partial(HeadScorer.fit, kind="mlp"),
+    "centroid": CentroidScorer.fit,
+    "nearest": NearestScorer.fit,
+}
 RESAMPLED = 1_000
 
 
@@ -64,10 +73,11 @@ def router(args: argparse.Namespace) -> None:
     moved = {name: embedded(changed) for name, changed in reworded.items()}
     results: dict[str, Any] = {}
     said: dict[str, list[str]] = {}
-    for name, scorer in ROUTERS.items():
-        judged = judge(held_out(scorer.fit, examples, parts), examples.gold, [row.lang for row in train], {})
+    for name in dict.fromkeys(("raw-mean", *args.routers)):
+        fit = ROUTERS[name]
+        judged = judge(held_out(fit, examples, parts), examples.gold, [row.lang for row in train], {})
         began = time.perf_counter()
-        fitted = replace(scorer.fit(texts, examples.vectors, examples.gold), temperature=judged.temperature)
+        fitted = replace(fit(texts, examples.vectors, examples.gold), temperature=judged.temperature)
         took = time.perf_counter() - began
         result = figures(gold, langs, fitted.labels, fitted.probabilities(asked, questions), judged.threshold)
         routing = ScoredRouter(fitted, judged.threshold, lambda: embedder)
@@ -145,6 +155,7 @@ def main() -> None:
     command.set_defaults(run=router)
     command.add_argument("--train", type=Path, required=True)
     command.add_argument("--test", type=Path, required=True)
+    command.add_argument("--routers", nargs="+", choices=ROUTERS, default=list(ROUTERS))
     command.add_argument("--models", type=Path, default=Path(tempfile.gettempdir()) / "ckllm-models")
     command.add_argument("--reworded", type=int, default=100)
     command.add_argument("--cache", type=Path)

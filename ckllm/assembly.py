@@ -304,7 +304,9 @@ def _languages(registry: Registry, weights: Mapping[str, float]) -> tuple[str, .
     return tuple(sorted(set.intersection(*spoken))) if spoken else ()
 
 
-def train_router(settings: Settings, data: Path, progress: Callable[[str], None], strategy: str = "head") -> dict[str, Any]:
+def train_router(
+    settings: Settings, data: Path, progress: Callable[[str], None], strategy: str = "head", head: str = "logistic", seed: int = 0
+) -> dict[str, Any]:
     """Train the router of this home from labelled questions; the report with its held-out figures."""
     from ckllm.experts.routers.training import read_router_rows
     from ckllm.experts.routers.training import train_router as train
@@ -313,7 +315,8 @@ def train_router(settings: Settings, data: Path, progress: Callable[[str], None]
     rows, sha256 = read_router_rows(data)
     _home(settings)
     folder = router_folder(settings)
-    return train(rows, _open_embedder(settings), folder, strategy=strategy, data_sha256=sha256, progress=progress)
+    embedder = _open_embedder(settings)
+    return train(rows, embedder, folder, strategy=strategy, head=head, data_sha256=sha256, seed=seed, progress=progress)
 
 
 def _rewrite() -> Any:

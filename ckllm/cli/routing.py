@@ -27,6 +27,10 @@ def train_the_router(
     strategy: Annotated[
         str, typer.Option("--strategy", help="head, or to compare with: centroid, nearest.", metavar="NAME")
     ] = "head",
+    head: Annotated[
+        str, typer.Option("--head", help="logistic, mlp, or auto: the better one on held-out questions.", metavar="NAME")
+    ] = "logistic",
+    seed: Annotated[int, typer.Option("--seed", help="Of the parts held out, and of mlp.", min=0)] = 0,
     as_json: Json = False,
 ) -> None:
     """Learn from labelled questions which expert each is for; out_of_scope rows teach it when to abstain.
@@ -37,7 +41,7 @@ def train_the_router(
     """
     from ckllm.assembly import train_router
 
-    report = train_router(session(context).settings(), data, lambda text: typer.echo(text, err=True), strategy)
+    report = train_router(session(context).settings(), data, lambda text: typer.echo(text, err=True), strategy, head, seed)
     if as_json:
         output.print_json(report)
         return
@@ -49,7 +53,7 @@ def train_the_router(
     cells += [(f"{name} ms beyond the embedding", _shown(took)) for name, took in report["beyond_embedding_ms"].items()]
     cells += [(f"unchanged: {name}", _shown(share)) for name, share in report["unchanged_when_reworded"].items()]
     output.print_table(("held out", ""), cells, empty="")
-    routers = {report["strategy"]: report} | report["beside"]
+    routers = {report["head"] or report["strategy"]: report} | report["beside"]
     compared = ("macro_f1", "macro_f1_without_abstention", "accuracy", "out_of_scope_auroc", "calibration_error")
     output.print_table(
         ("router", *(name.replace("_", " ") for name in compared), "unchanged"),

@@ -16,15 +16,17 @@ from ckllm.embedding.base import Purpose, Vectors
 from ckllm.embedding.hashing import HashingEmbedder
 from ckllm.errors import DataError, UsageError
 from ckllm.experts.base import BASE, RouteRequest
-from ckllm.experts.routers import measures, nearest
+from ckllm.experts.routers import measures, nearest, perceptron
 from ckllm.experts.routers.base_only import BaseOnlyRouter
 from ckllm.experts.routers.calibration import FALSE_ABSTENTION, decide, fit_temperature, fit_threshold
 from ckllm.experts.routers.centroid import CentroidScorer, RawMeanScorer, k_means
 from ckllm.experts.routers.explicit import DefaultRouter, ExplicitRouter
+from ckllm.experts.routers.features import BUCKETS, QuestionFeatures
 from ckllm.experts.routers.folder import load_router
 from ckllm.experts.routers.head import HeadScorer
 from ckllm.experts.routers.held_out import Examples, held_out, parts_held_out, stratified_folds
 from ckllm.experts.routers.nearest import NearestScorer
+from ckllm.experts.routers.perceptron import Perceptron
 from ckllm.experts.routers.rewording import MEASURED, REWORDINGS, key_words, with_typing_errors, without_signs
 from ckllm.experts.routers.rule import RuleRouter
 from ckllm.experts.routers.scoring import ScoredRouter, routing_text
@@ -104,6 +106,56 @@ def test_simpler_routers_are_trained_saved_and_opened(router_rows: list[RouterRo
     assert (route.expert, route.strategy) == ("gardens", strategy)
     with pytest.raises(UsageError, match="head, centroid, nearest"):
         train_router(router_rows, EMBEDDER, tmp_path, strategy="oracle")
+
+
+@pytest.mark.parametrize("inside", [3, 2])
+def test_a_perceptron_is_trained_saved_and_opened(router_rows: list[RouterRow], tmp_path: Path, inside: int) -> None:
+    rows = router_rows if inside == 3 else [row for row in router_rows if row.label in ("gardens", "baking")]
+    report = train_router(rows, EMBEDDER, tmp_path, head="mlp", seed=1)
+    assert (report["strategy"], report["head"]) == ("head", "mlp")
+    assert report["macro_f1"] > 0.9
+    (route,) = opened(tmp_path).route([RouteRequest("when to prune the rose hedge")])
+    assert (route.expert, route.strategy) == ("gardens", "head")
+    texts, gold = [row.prompt for row in rows], [row.label for row in rows]
+    vectors = EMBEDDER.embed(texts, "query")
+    fitted, loaded = HeadScorer.fit(texts, vectors, gold, "mlp", seed=1), head_of(tmp_path)
+    assert isinstance(loaded.model, Perceptron)
+    np.testing.assert_allclose(loaded.logits(texts, vectors), fitted.logits(texts, vectors), atol=0.05)
+    np.testing.assert_allclose(loaded.model.out, fitted.model.out, atol=1e-6)  # type: ignore[union-attr]
+    assert (tmp_path / "router.npz").stat().st_size < 4_000_000
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+def test_perceptrons_beside_each_other_are_their_mean(
+    router_rows: list[RouterRow], monkeypatch: pytest.MonkeyPatch, labels: int
+) -> None:
+    names = ["gardens", "baking", "sailing"][:labels]
+    rows = [row for row in router_rows if row.label in names]
+    texts, classes = [row.prompt for row in rows], np.array([names.index(row.label) for row in rows])
+    vectors = EMBEDDER.embed(texts, "query")
+    features = QuestionFeatures.fit(vectors, texts)
+    dense, ngrams = features.dense(vectors, texts), features.ngrams(texts)
+
+    def logits(networks: int, seed: int) -> Any:
+        monkeypatch.setattr(perceptron, "SEEDS", networks)
+        return perceptron.fit(dense, ngrams, classes, labels, BUCKETS, seed).logits(dense, ngrams)
+
+    one, other = logits(1, 0), logits(1, 1)
+    assert not np.allclose(one, other), "another seed is another network"
+    np.testing.assert_allclose(logits(2, 0), (one + other) / 2, atol=1e-4)
+    assert (one.argmax(axis=1) == classes).mean() > 0.9
+
+
+def test_auto_takes_the_better_head(router_rows: list[RouterRow], tmp_path: Path) -> None:
+    report = train_router(router_rows, EMBEDDER, tmp_path, head="auto")
+    (other,) = {"logistic", "mlp"} - {report["head"]}
+    assert report["macro_f1"] >= report["beside"][other]["macro_f1"]
+    assert isinstance(head_of(tmp_path).model, Perceptron) == (report["head"] == "mlp")
+    for strategy, head in (("head", "oracle"), ("centroid", "mlp")):
+        with pytest.raises(UsageError, match="logistic, mlp, auto"):
+            train_router(router_rows, EMBEDDER, tmp_path, strategy=strategy, head=head)
+    with pytest.raises(UsageError, match="logistic, mlp"):
+        HeadScorer.fit([], np.zeros((0, 4), np.float32), [], "oracle")
 
 
 def test_many_labels(tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ PARALLEL = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Logistic:
-    """Weights of a linear softmax classifier."""
+class Linear:
+    """Weights of a layer that is linear in dense and hashed features: alone, with softmax, a logistic regression."""
 
     dense: NDArray[np.float32]
     """(dimension, classes)"""
@@ -45,7 +45,7 @@ class Logistic:
         return result
 
 
-def fit(dense: NDArray[np.float32], ngrams: NGrams, classes: NDArray[np.int64], count: int, buckets: int) -> Logistic:
+def fit(dense: NDArray[np.float32], ngrams: NGrams, classes: NDArray[np.int64], count: int, buckets: int) -> Linear:
     """Minimise C · cross-entropy + half the squared weights. `classes` (questions,) in 0 … count - 1."""
     import torch
 
@@ -73,10 +73,17 @@ def fit(dense: NDArray[np.float32], ngrams: NGrams, classes: NDArray[np.int64], 
             weights, max_iter=ITERATIONS, history_size=10, line_search_fn="strong_wolfe", tolerance_grad=1e-6
         )
         optimiser.step(closure)
+    hashed, place = hashed_place(weights[1].numpy(), used, buckets)
+    return Linear(weights[0].numpy(), hashed, place, weights[2].numpy())
+
+
+def hashed_place(
+    weights: NDArray[np.float32], used: NDArray[np.int64], buckets: int
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """`Linear.hashed` and `Linear.place` of the weights (buckets in use, classes) of the buckets `used`."""
     place = np.full(buckets, len(used), np.int32)
     place[used] = np.arange(len(used))
-    hashed = np.vstack([weights[1].numpy()[: len(used)], np.zeros((1, count), np.float32)])
-    return Logistic(weights[0].numpy(), hashed, place, weights[2].numpy())
+    return np.vstack([weights[: len(used)], np.zeros((1, weights.shape[1]), np.float32)]), place
 
 
 @contextmanager

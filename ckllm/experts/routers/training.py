@@ -12,8 +12,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +22,22 @@ from numpy.typing import NDArray
 from ckllm.embedding.base import Embedder, Vectors
 from ckllm.errors import DataError, UsageError
 from ckllm.experts.base import BASE, RouteRequest
-from ckllm.experts.routers.centroid import RawMeanScorer
-from ckllm.experts.routers.folder import SCORERS, RouterFile, save_router
+from ckllm.experts.routers.centroid import CentroidScorer, RawMeanScorer
+from ckllm.experts.routers.folder import SCORERS, RouterFile, TrainedScorer, save_router
+from ckllm.experts.routers.head import HEADS, HeadScorer
 from ckllm.experts.routers.held_out import Examples, Fit, Reworded, held_out, parts_held_out
+from ckllm.experts.routers.nearest import NearestScorer
 from ckllm.experts.routers.picture import write_confusion
-from ckllm.experts.routers.report import judge
+from ckllm.experts.routers.report import Judged, judge
 from ckllm.experts.routers.rewording import MEASURED
 from ckllm.experts.routers.scoring import ScoredRouter
 
+Train: TypeAlias = Callable[[Sequence[str], Vectors, Sequence[str]], TrainedScorer]
+"""texts, vectors (texts, dimension), gold labels → a scorer that can be saved."""
+AUTO = "auto"
+"""The head that is better on held-out questions."""
+OTHERS: Mapping[str, Fit] = {"raw-mean": RawMeanScorer.fit, "centroid": CentroidScorer.fit, "nearest": NearestScorer.fit}
+"""Compared with what is trained: Herd's raw means, and those that are fitted in no time."""
 OUTSIDE = frozenset({"out_of_scope", "oos", "out-of-scope", "none", BASE})
 """Labels of questions that no expert is for."""
 REWORDED = 150
@@ -82,19 +91,23 @@ def train_router(
     folder: Path,
     *,
     strategy: str = "head",
+    head: str = HEADS[0],
     data_sha256: str = "",
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Train, calibrate, measure and save into `folder`: router.json, router.npz, confusion.json, confusion.png. The report.
 
-    Raises DataError for fewer than two labels, UsageError for a strategy that cannot be trained.
+    `head` is one of HEADS, or AUTO for the one with the better held-out macro-F1, the first where they are equal. Raises
+    DataError for fewer than two labels, UsageError for a strategy or a head that cannot be trained.
     """
     say = progress or (lambda _text: None)
     started = time.perf_counter()
     _refuse_too_few(rows)
     if strategy not in SCORERS:
         raise UsageError(f"no router is called {strategy!r}: {', '.join(SCORERS)}")
+    if head not in (*HEADS, AUTO) or (head != HEADS[0] and strategy != "head"):
+        raise UsageError(f"no head of the router {strategy} is called {head!r}: head alone has one, {', '.join((*HEADS, AUTO))}")
     say(f"embedding {len(rows)} questions")
     texts, langs = [row.prompt for row in rows], [row.lang for row in rows]
     examples = Examples(texts, embed_questions(embedder, texts), [row.label for row in rows])
@@ -102,19 +115,25 @@ def train_router(
     changed = reworded(embedder, texts, np.concatenate(parts), seed)
     embedded = time.perf_counter()
     say("training on parts, to measure on the rest")
-    judged = {
-        name: judge(held_out(fit, examples, parts, changed), examples.gold, langs, changed)
-        for name, fit in _fits(strategy).items()
-    }
-    own, raw = judged[strategy], judged["raw-mean"].figures
+
+    def judged_by(fit: Fit) -> Judged:
+        return judge(held_out(fit, examples, parts, changed), examples.gold, langs, changed)
+
+    candidates = _candidates(strategy, head, seed)
+    own_of = {name: judged_by(fit) for name, fit in candidates.items()}
+    chosen = max(own_of, key=lambda name: own_of[name].figures["macro_f1"])
+    own = own_of[chosen]
+    others = {name: judged_by(fit).figures for name, fit in OTHERS.items() if name != strategy}
     say("training on all questions")
-    scorer = replace(SCORERS[strategy].fit(texts, examples.vectors, examples.gold), temperature=own.temperature)
+    scorer = replace(candidates[chosen](texts, examples.vectors, examples.gold), temperature=own.temperature)
+    beside = {name: one.figures for name, one in own_of.items() if name != chosen} | others
     report = own.figures | {
         "strategy": strategy,
+        "head": chosen if strategy == "head" else None,
         "temperature": own.temperature,
         "threshold": own.threshold,
-        "beside": {name: {key: other.figures[key] for key in COMPARED} for name, other in judged.items() if name != strategy},
-        "points_above_raw_means": 100 * (own.figures["macro_f1"] - raw["macro_f1"]),
+        "beside": {name: {key: other[key] for key in COMPARED} for name, other in beside.items()},
+        "points_above_raw_means": 100 * (own.figures["macro_f1"] - others["raw-mean"]["macro_f1"]),
         "beyond_embedding_ms": timed(ScoredRouter(scorer, own.threshold, lambda: embedder), texts, examples.vectors),
         "rows": len(rows),
         "held_out_rows": sum(len(part) for part in parts),
@@ -152,12 +171,13 @@ def timed(router: ScoredRouter, texts: Sequence[str], vectors: Vectors) -> dict[
     return {name: round(float(np.quantile(took, share)), 2) for name, share in (("p50", 0.5), ("p95", 0.95))}
 
 
-def _fits(strategy: str) -> Mapping[str, Fit]:
-    """The strategy to train and those to compare it with: Herd's raw means, and the others that are fitted in no time."""
-    fits: dict[str, Fit] = {"raw-mean": RawMeanScorer.fit}
-    for name in dict.fromkeys((strategy, *(name for name in SCORERS if name != "head"))):
-        fits[name] = SCORERS[name].fit
-    return fits
+def _candidates(
+    strategy: str, head: str, seed: int
+) -> dict[str, Callable[[Sequence[str], Vectors, Sequence[str]], TrainedScorer]]:
+    """What is trained, by name; with AUTO every head."""
+    if strategy != "head":
+        return {strategy: SCORERS[strategy].fit}
+    return {kind: partial(HeadScorer.fit, kind=kind, seed=seed) for kind in (HEADS if head == AUTO else (head,))}
 
 
 def _refuse_too_few(rows: Sequence[RouterRow]) -> None:
