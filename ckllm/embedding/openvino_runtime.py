@@ -123,8 +123,7 @@ def batches(lengths: Sequence[int], limit: int) -> list[list[int]]:
 def open_tokenizer(folder: Path) -> PreparedTokenizer:
     """The tokenizer of a converted folder."""
     tables = (folder / GRAPH).parent
-    file = folder / "tokenizer.json"
-    return QuickUnigram(file, tables) if has_table(tables) else FullTokenizer(file)
+    return QuickUnigram(tables) if has_table(tables) else FullTokenizer(folder / "tokenizer.json")
 
 
 def _compile(folder: Path, threads: int, int8: bool) -> Any:

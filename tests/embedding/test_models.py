@@ -22,7 +22,7 @@ from ckllm.embedding.bundled import INT8_GRAPH, MODELS, prepare
 from ckllm.embedding.calibration import SENTENCES
 from ckllm.embedding.openvino_runtime import OpenVinoEmbedder, batches, has_int8_instructions
 from ckllm.embedding.table import open_embedder
-from ckllm.embedding.tokens import load_tokenizer, token_ids
+from ckllm.embedding.tokens import load_tokenizer, token_ids, tokens
 from tests.embedding.conftest import open_by_name
 
 PURPOSES: tuple[Purpose, ...] = ("query", "passage")
@@ -140,15 +140,24 @@ def e5_folder(models_folder: Path) -> Path:
 
 
 def test_the_quick_tokenizer_equals_the_full_one(e5_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unigram, "QUICK_CHARACTERS", 10**9)
-    quick = unigram.QuickUnigram(e5_folder / "tokenizer.json", e5_folder / "openvino")
+    monkeypatch.setattr(unigram, "WORDS", 50)  # so that it also forgets
+    quick = unigram.QuickUnigram(e5_folder / "openvino")
     full = load_tokenizer(e5_folder / "tokenizer.json")
 
     @settings(max_examples=150, deadline=None)
-    @given(st.lists(st.text(max_size=80) | st.sampled_from(SENTENCES) | st.sampled_from(["<s>", "a<mask>b", "▁ x"]), max_size=4))
+    @given(
+        st.lists(
+            st.text(max_size=80)
+            | st.sampled_from(SENTENCES)
+            | st.sampled_from(["<s>", "a<mask>b", "to <s> struck</s>out", "▁ x"]),
+            max_size=4,
+        )
+    )
     def compare(texts: list[str]) -> None:
         for special in (True, False):
             assert quick.token_ids(texts, special) == token_ids(full, texts, special)
+        assert quick.tokens(texts) == tokens(full, texts)
+        assert len(quick._known) <= 50
 
     compare()
 
@@ -162,7 +171,7 @@ def test_batches_hold_every_text_once_and_keep_to_the_limit() -> None:
 
 
 def test_threads_get_the_tokens_of_their_own_texts(e5_folder: Path) -> None:
-    quick = unigram.QuickUnigram(e5_folder / "tokenizer.json", e5_folder / "openvino")
+    quick = unigram.QuickUnigram(e5_folder / "openvino")
     texts = [f"{word} number {number}" for number, word in enumerate(["bridge", "मीटर", "水表", "Zähler", "мост"] * 8)]
     alone = [quick.token_ids([text], special=True) for text in texts]
     with ThreadPoolExecutor(8) as pool:
