@@ -12,15 +12,26 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from ckllm.errors import UsageError
 
 ENV_PREFIX = "CKLLM_"
 _PATH_VARIABLES = frozenset({"CKLLM_HOME", "CKLLM_CONFIG"})
+
+
+def _sendable(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value()
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError("holds characters that cannot be sent to a server: copy the key again")
+    return secret
+
+
+HeaderSecret: TypeAlias = Annotated[SecretStr, AfterValidator(_sendable)]
+"""What is sent in a header, which carries printable ASCII."""
 
 
 class _Section(BaseModel):
@@ -46,7 +57,7 @@ class EmbeddingSettings(_Section):
     )
     runtime: Literal["auto", "openvino", "sentence-transformers"] = Field("auto", description="what computes the bundled models")
     base_url: str = Field("", description="an OpenAI-compatible embedding server; empty: compute here")
-    api_key: SecretStr = Field(SecretStr(""), description="key of that server")
+    api_key: HeaderSecret = Field(SecretStr(""), description="key of that server")
     query_prefix: str | None = Field(None, description="text put before questions, where the model wants one and does not say so")
     passage_prefix: str | None = Field(None, description="text put before passages")
     max_tokens: int = Field(0, ge=0, description="the most tokens that a server's model takes for one text; 0: 512")
@@ -90,7 +101,7 @@ class LlmSettings(_Section):
         "auto", description="auto: the fastest that can run the model on this machine"
     )
     base_url: str = Field("", description="an OpenAI-compatible server (vLLM, llama.cpp, Ollama), for engine = openai")
-    api_key: SecretStr = Field(SecretStr(""), description="key of that server")
+    api_key: HeaderSecret = Field(SecretStr(""), description="key of that server")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, …")
     quantisation: Literal["none", "8bit", "4bit"] = Field("none", description="of the weights, by transformers on a GPU")
     profile: str = Field("", description="chat template profile; empty: the model's own")
@@ -216,7 +227,8 @@ def load_settings(
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"setting {key} = {first.get('input')!r}: {first['msg'].lower()}") from None
+        shown = "…" if _is_secret(key) else repr(first.get("input"))
+        raise UsageError(f"setting {key} = {shown}: {first['msg'].removeprefix('Value error, ').lower()}") from None
 
 
 def known_keys() -> list[str]:
@@ -227,6 +239,12 @@ def known_keys() -> list[str]:
 def _sections() -> dict[str, type[BaseModel]]:
     found = {name: field.annotation for name, field in Settings.model_fields.items()}
     return {name: kind for name, kind in found.items() if isinstance(kind, type) and issubclass(kind, BaseModel)}
+
+def _is_secret(key: str) -> bool:
+    section, _, name = key.partition(".")
+    kind = _sections().get(section)
+    return kind is not None and name in kind.model_fields and kind.model_fields[name].annotation is SecretStr
+
 
 
 def _from_file(file: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from ckllm.config import LlmSettings
+from ckllm.config import LlmSettings, load_settings
 from ckllm.errors import DataError, UsageError
 from ckllm.llm import table
 from ckllm.llm.conversion import DESCRIPTION, converted
@@ -178,3 +178,10 @@ def test_int8_weights_keep_four_bit_blocks_exactly() -> None:
     weights = (steps * random.uniform(0.01, 1, (8, 3, 1)) + random.uniform(-9, 0, (8, 3, 1))).reshape(8, 96).astype(np.float32)
     held = folded(int8_weights(weights))
     assert np.abs(held - weights).max() <= np.abs(weights).max() * 1e-5
+
+
+@pytest.mark.parametrize(("setting", "key"), [("llm.api_key", "schlüssel"), ("embedding.api_key", "two\nlines")])
+def test_a_key_that_no_header_carries_is_refused_by_the_name_of_its_setting(tmp_path: Path, setting: str, key: str) -> None:
+    with pytest.raises(UsageError, match=setting.replace(".", "\\.")) as told:
+        load_settings(tmp_path, overrides={setting: key}, environment={})
+    assert key not in str(told.value)
