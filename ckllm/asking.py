@@ -104,9 +104,10 @@ class Draft:
     messages: tuple[Message, ...] = ()
     text: str = ""
     usage: Usage = field(default_factory=Usage)
+    cut_off: bool = False
 
-    def written(self, text: str, usage: Usage) -> Draft:
-        return replace(self, text=text, usage=usage)
+    def written(self, text: str, usage: Usage, *, cut_off: bool) -> Draft:
+        return replace(self, text=text, usage=usage, cut_off=cut_off)
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,7 +155,7 @@ class Client:
                 answer = reading.answer({**chunk, "id": chunk["id"], "answer": text})
                 if not answer.refused:
                     yield Verified(answer.sentences, answer.citations)
-                yield Done(answer)
+                yield Done(answer, choice["finish_reason"] == "length")
             elif "evidence" in chunk:
                 yield Retrieved(tuple(reading.evidence(row) for row in chunk["evidence"]))
             elif "route" in chunk:

@@ -518,6 +518,8 @@ class Verified:
 @dataclass(frozen=True, slots=True)
 class Done:
     answer: Answer
+    cut_off: bool = False
+    """The model had written as much as it may, and had not come to its end."""
 
 
 Event: TypeAlias = Retrieved | Routed | Token | Verified | Done

@@ -110,10 +110,10 @@ class KnowledgeBase:
         with clock.stage("verify_s"):
             checked = answering.checked(asked, found, draft, self.catalogue.boxes, self._parts.languages(route.weights))
         if not checked.answer:
-            yield Done(refusal(asked, draft, checked.reason, clock.timings()))
+            yield Done(refusal(asked, draft, checked.reason, clock.timings()), draft.cut_off)
             return
         yield Verified(checked.sentences, checked.citations)
-        yield Done(checked.as_answer(asked, draft, clock.timings()))
+        yield Done(checked.as_answer(asked, draft, clock.timings()), draft.cut_off)
 
     def _rows(self, asked: Asked, found: Found, clock: Stopwatch) -> RowAnswer | None:
         """What stored rows answer by themselves; a follow-up question, which says only a part, is left to the model."""
@@ -136,7 +136,7 @@ class KnowledgeBase:
                     yield Token(words)
             if words := shown.close():
                 yield Token(words)
-            return draft.written(text, stream.usage)
+            return draft.written(text, stream.usage, cut_off=stream.finish_reason == "length")
 
     # ------------------------------------------------------------------------------------------------ search
 

@@ -38,7 +38,7 @@ class RemoteBase:
     def stream(self, question: str, **options: Unpack[AskOptions]) -> Generator[Event, None, None]:
         with _translated(), self._client(options.get("user")) as client:
             for event in client.stream(question, **self._fields(options)):
-                yield Done(replace(event.answer, id=None)) if isinstance(event, Done) else event
+                yield replace(event, answer=replace(event.answer, id=None)) if isinstance(event, Done) else event
 
     def _client(self, user: object) -> Client:
         return Client(self._service.address, self._service.token, as_user=user if isinstance(user, str) else None)

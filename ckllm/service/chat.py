@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from ckllm.contracts import Answer, Done, Event, Message
+from ckllm.contracts import Done, Event, Message
 from ckllm.errors import CkllmError
 from ckllm.service.caller import Caller, reader
 from ckllm.service.completion import Completion, event_bytes
@@ -37,18 +37,18 @@ def router(core: Core) -> APIRouter:
         options = await core.work(options_of, core, body, caller, turns)
         collection = body.collection or (spoken.collection if spoken else "main")
         base = await core.work(core.visible, collection, caller)
-        completion = Completion.new(body.model, options["max_tokens"] or core.settings.answer.max_tokens)
+        completion = Completion.new(body.model)
         events = _kept(core, caller, body.conversation, core.stream(caller, base, body.question, options))
         try:
             first = await _unless_gone(request, _first(events))
             if body.stream:
                 served = _served(completion, body, caller, first, events)
                 return Events(served, headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"})
-            answer = await _unless_gone(request, _drained(first, events))
+            done = await _unless_gone(request, _drained(first, events))
         except BaseException:
             await events.aclose()
             raise
-        return Json(completion.whole(answer))
+        return Json(completion.whole(done))
 
     return routes
 
@@ -103,11 +103,11 @@ async def _first(events: AsyncIterator[Event | None]) -> Event:
     return event
 
 
-async def _drained(first: Event, events: AsyncIterator[Event | None]) -> Answer:
+async def _drained(first: Event, events: AsyncIterator[Event | None]) -> Done:
     event: Event | None = first
     while not isinstance(event, Done):
         event = await anext(events)
-    return event.answer
+    return event
 
 
 async def _served(
@@ -124,7 +124,7 @@ async def _served(
             elif body.draft and (chunk := completion.draft(event)):
                 yield event_bytes(chunk)
             event = await anext(events)
-        for chunk in completion.verified(event.answer, include_usage=include_usage):
+        for chunk in completion.verified(event, include_usage=include_usage):
             yield event_bytes(chunk)
         yield event_bytes("[DONE]")
     except CkllmError as error:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from ckllm.contracts import Answer, Event, Retrieved, Routed, Token
+from ckllm.contracts import Answer, Done, Event, Retrieved, Routed, Token
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +25,18 @@ class Completion:
     id: str
     model: str
     created: int
-    most_tokens: int
-    """Tokens after which an answer counts as cut off."""
 
     @classmethod
-    def new(cls, model: str, most_tokens: int) -> Completion:
-        return cls(f"chatcmpl-{uuid4().hex}", model, int(time.time()), most_tokens)
+    def new(cls, model: str) -> Completion:
+        return cls(f"chatcmpl-{uuid4().hex}", model, int(time.time()))
 
-    def whole(self, answer: Answer, **more: Any) -> dict[str, Any]:
+    def whole(self, done: Done) -> dict[str, Any]:
+        answer = done.answer
         choice = {
             "index": 0, "message": {"role": "assistant", "content": answer.answer, "refusal": None}, "logprobs": None,
-            "finish_reason": self._reason(answer),
+            "finish_reason": _reason(done),
         }  # fmt: skip
-        return {**self._head("chat.completion"), "choices": [choice], "usage": usage(answer), **extensions(answer), **more}
+        return {**self._head("chat.completion"), "choices": [choice], "usage": usage(answer), **extensions(answer)}
 
     def first(self) -> dict[str, Any]:
         return self._chunk({"role": "assistant", "content": ""})
@@ -50,18 +49,16 @@ class Completion:
             return {**self._chunk({}), "route": event.route.as_json()}
         return self._chunk({"draft": event.text}) if isinstance(event, Token) else None
 
-    def verified(self, answer: Answer, *, include_usage: bool, **more: Any) -> Iterator[dict[str, Any]]:
+    def verified(self, done: Done, *, include_usage: bool) -> Iterator[dict[str, Any]]:
         """The answer's chunks, then the one with `finish_reason`, then usage where it is asked for."""
+        answer = done.answer
         for piece in pieces(answer):
             yield self._chunk({"content": piece})
-        last = {**self._chunk({}), "usage": usage(answer), **extensions(answer), **more}
-        last["choices"][0]["finish_reason"] = self._reason(answer)
+        last = {**self._chunk({}), "usage": usage(answer), **extensions(answer)}
+        last["choices"][0]["finish_reason"] = _reason(done)
         yield last
         if include_usage:
             yield {**self._head("chat.completion.chunk"), "choices": [], "usage": usage(answer), "citations": last["citations"]}
-
-    def _reason(self, answer: Answer) -> str:
-        return "length" if answer.usage.completion_tokens >= self.most_tokens else "stop"
 
     def _head(self, kind: str) -> dict[str, Any]:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
@@ -69,6 +66,10 @@ class Completion:
     def _chunk(self, delta: dict[str, Any]) -> dict[str, Any]:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
         return {**self._head("chat.completion.chunk"), "choices": [choice]}
+
+
+def _reason(done: Done) -> str:
+    return "length" if done.cut_off else "stop"
 
 
 def usage(answer: Answer) -> dict[str, int]:

@@ -73,6 +73,15 @@ def test_an_answer_that_reaches_its_limit_of_tokens_says_so(open_service: Served
     assert value["choices"][0]["finish_reason"] == "length"
 
 
+def test_an_answer_that_ends_with_its_last_token_is_not_cut_off(open_service: Served) -> None:
+    with open_service.http() as http:
+        whole = http.post("/v1/chat/completions", json=chat(QUESTION)).json()["usage"]["completion_tokens"]
+        just = http.post("/v1/chat/completions", json=chat(QUESTION, max_tokens=whole)).json()
+        *chunks, _ = events(http.post("/v1/chat/completions", json=chat(QUESTION, max_tokens=whole - 1, stream=True)).text)
+    assert (just["usage"]["completion_tokens"], just["choices"][0]["finish_reason"]) == (whole, "stop")
+    assert chunks[-1]["choices"][0]["finish_reason"] == "length"
+
+
 def test_a_refusal_has_its_reason(open_service: Served) -> None:
     with open_service.http() as http:
         value = http.post("/v1/chat/completions", json=chat("What does quantum chromodynamics say about gluons?")).json()
