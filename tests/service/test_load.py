@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from benchmarks.service import ANSWERS, QUERIES, put_under_load
 from ckllm.service.run import KEEP_ALIVE_S
@@ -54,12 +55,13 @@ def test_connections_are_kept_longer_than_clients_keep_them() -> None:
     assert 2 * expiry < KEEP_ALIVE_S
 
 
-def test_hundreds_of_searchers_and_askers_are_all_answered(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seconds", [15, pytest.param(120, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
+def test_hundreds_of_searchers_and_askers_are_all_answered(tmp_path: Path, seconds: float) -> None:
     home = tmp_path / "home"
     ckllm(home, "ingest", str(write(tmp_path, "a.txt", "The filters are backwashed every Monday. Meters are read by Odile.\n")))
     with serving(home) as (process, client):
-        load = asyncio.run(put_under_load(client.base_url, 200, 20, 15, process.pid))
-        seen: dict[str, Any] = load.report(15)
+        load = asyncio.run(put_under_load(client.base_url, 200, 20, seconds, process.pid))
+        seen: dict[str, Any] = load.report(seconds)
         assert not load.errors, seen
         for kind in ("search", "ask"):
             assert load.statuses[kind][200] >= 20, seen
