@@ -18,6 +18,7 @@ from ckllm.errors import CkllmError, UsageError
 from ckllm.experts.base import RouteRequest
 from ckllm.experts.routers.explicit import AUTO
 from ckllm.experts.table import experts_folder, open_registry, router_folder
+from ckllm.mapped import release
 from ckllm.parts import Lazy
 from ckllm.service.audit import Audit, AuditLog
 from ckllm.service.caller import Caller
@@ -222,6 +223,7 @@ class Core:
             for database in lazy.taken():
                 database.close()
         if ended:
+            release(self.settings.models_folder)
             self._common.close()
 
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ckllm.errors import CkllmError, DataError, UpstreamError, UsageError
 from ckllm.llm.base import BaseLLM, GenerationRequest, Likelihood, Piece, Running
+from ckllm.mapped import release
 
 if TYPE_CHECKING:
     from ckllm.config import LlmSettings
@@ -236,6 +237,7 @@ class _Child:
         self._sending = threading.Lock()
         self._cancels: dict[int, threading.Event] = {}
         self._llm: BaseLLM | None = None
+        self._models_folder = Path()
 
     def serve(self) -> None:
         """Until the parent is gone. Each call has a thread, so that a long one holds up no other."""
@@ -266,7 +268,7 @@ class _Child:
     def _open(self, settings: LlmSettings, models_folder: Path) -> int:
         from ckllm.llm.table import open_llm
 
-        self._llm = open_llm(settings, models_folder)
+        self._llm, self._models_folder = open_llm(settings, models_folder), models_folder
         return self._llm.context_length
 
     def _generate(self, number: int, request: GenerationRequest) -> None:
@@ -288,6 +290,7 @@ class _Child:
         finally:
             del self._cancels[number]
         self._reply(number, _EndType())
+        release(self._models_folder)  # a prompt of another length reads them again: some milliseconds
 
     def _reply(self, number: int, reply: _Reply) -> None:
         with self._sending, contextlib.suppress(OSError):
