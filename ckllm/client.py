@@ -95,7 +95,7 @@ class Client:
         """`as_user`: see and ask as that user; only the owner may. `more_headers`: those of a proxy that signed the user in."""
         if key and not (key.isascii() and key.isprintable()):
             raise UsageError("this is no API key: it holds characters that no key has")
-        headers = dict(more_headers or {}) | ({"Authorization": f"Bearer {key}"} if key else {})
+        headers = {"User-Agent": "ckllm", **(more_headers or {})} | ({"Authorization": f"Bearer {key}"} if key else {})
         if as_user is not None:
             headers["X-Ckllm-As"] = quote(as_user, safe="")
         limits = httpx.Timeout(timeout_s, connect=5.0)

@@ -136,10 +136,14 @@ class ServiceSettings(_Section):
     body_timeout_s: float = Field(30.0, gt=0, description="the longest pause inside a request's body")
     connections: int = Field(1024, ge=1, description="open at once; more are answered 503")
     search_threads: int = Field(4, ge=1, le=256, description="searches at once")
+    search_queue: int = Field(900, ge=0, description="searches that wait for their turn; more are answered 503")
+    search_queue_per_user: int = Field(300, ge=0, description="of them, of one user; more are answered 429")
     generations: int = Field(4, ge=1, le=256, description="answers written at once")
     queue: int = Field(64, ge=0, description="questions that wait for their turn; more are answered 503")
     queue_per_user: int = Field(8, ge=0, description="of them, of one user; more are answered 429")
-    queue_timeout_s: float = Field(120.0, gt=0, description="how long a question waits for its turn; then it is answered 503")
+    queue_timeout_s: float = Field(
+        120.0, gt=0, description="how long a question or search waits for its turn; then it is answered 503"
+    )
     run_jobs: bool = Field(True, description="ingest uploads here; of several services that share a store, let one do it")
     requests_per_minute: int = Field(600, ge=0, description="of one API key; more are answered 429; 0: any number")
     allowed_hosts: tuple[str, ...] = Field((), description="names that the service is called by, besides this machine's")
@@ -236,15 +240,15 @@ def known_keys() -> list[str]:
     return [f"{section}.{key}" for section, model in _sections().items() for key in model.model_fields]
 
 
-def _sections() -> dict[str, type[BaseModel]]:
-    found = {name: field.annotation for name, field in Settings.model_fields.items()}
-    return {name: kind for name, kind in found.items() if isinstance(kind, type) and issubclass(kind, BaseModel)}
-
 def _is_secret(key: str) -> bool:
     section, _, name = key.partition(".")
     kind = _sections().get(section)
     return kind is not None and name in kind.model_fields and kind.model_fields[name].annotation is SecretStr
 
+
+def _sections() -> dict[str, type[BaseModel]]:
+    found = {name: field.annotation for name, field in Settings.model_fields.items()}
+    return {name: kind for name, kind in found.items() if isinstance(kind, type) and issubclass(kind, BaseModel)}
 
 
 def _from_file(file: Path) -> dict[str, Any]:

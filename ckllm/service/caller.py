@@ -21,6 +21,13 @@ class Caller:
     access: Access
     rights: tuple[str, ...]
     key_id: str = ""
+    program: str = ""
+    """Of the owner, who has no name: where from and with which program; "" of others."""
+
+    @property
+    def queues_as(self) -> str:
+        """With whom turns are shared: all keys of a user wait in one queue, each program of the owner in one of its own."""
+        return self.user or self.program
 
     @property
     def is_owner(self) -> bool:

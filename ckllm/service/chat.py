@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
@@ -14,16 +13,15 @@ from ckllm.errors import CkllmError
 from ckllm.service.caller import Caller, reader
 from ckllm.service.completion import Completion, event_bytes
 from ckllm.service.conversations import history
-from ckllm.service.errors import HttpError, Json, envelope, problem_of
+from ckllm.service.errors import Json, envelope, problem_of
 from ckllm.service.events import Events
+from ckllm.service.leaving import unless_gone
 from ckllm.service.schemas import ChatBody
 
 if TYPE_CHECKING:
     from ckllm.asking import AskOptions
     from ckllm.service.core import Core
     from ckllm.service.nouns import Conversation
-
-T = TypeVar("T")
 
 
 def router(core: Core) -> APIRouter:
@@ -40,11 +38,11 @@ def router(core: Core) -> APIRouter:
         completion = Completion.new(body.model)
         events = _kept(core, caller, body.conversation, core.stream(caller, base, body.question, options))
         try:
-            first = await _unless_gone(request, _first(events))
+            first = await unless_gone(request, _first(events))
             if body.stream:
                 served = _served(completion, body, caller, first, events)
                 return Events(served, headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"})
-            done = await _unless_gone(request, _drained(first, events))
+            done = await unless_gone(request, _drained(first, events))
         except BaseException:
             await events.aclose()
             raise
@@ -131,23 +129,3 @@ async def _served(
         yield event_bytes(envelope(problem_of(error, trusted=caller.trusted)))
     finally:
         await events.aclose()
-
-
-async def _unless_gone(request: Request, awaitable: Awaitable[T]) -> T:
-    """The awaitable's value; it is cancelled where the client goes away first."""
-    work = asyncio.ensure_future(awaitable)
-    gone = asyncio.ensure_future(_gone(request))
-    try:
-        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            return work.result()
-        raise HttpError(499, "client_gone", "the client went away")
-    finally:
-        for task in (work, gone):
-            task.cancel()
-        await asyncio.gather(work, gone, return_exceptions=True)
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

@@ -78,7 +78,12 @@ class Core:
         self._working = ThreadPoolExecutor(8, "work")
         self._admitting = ThreadPoolExecutor(4, "doors")
         self.turns = Turns(limits.generations, limits.queue, limits.queue_per_user, limits.queue_timeout_s)
-        self.metrics = Metrics(lambda: self.turns.waiting, lambda: self.turns.taken, self._open_jobs)
+        self.searches = Turns(
+            limits.search_threads, limits.search_queue, limits.search_queue_per_user, limits.queue_timeout_s, "searches"
+        )
+        self.metrics = Metrics(
+            lambda: self.turns.waiting, lambda: self.turns.taken, lambda: self.searches.waiting, self._open_jobs
+        )
         self.warm = False
         self.trouble = ""
         """Why the service is not ready, where something cannot be opened."""
@@ -156,9 +161,20 @@ class Core:
 
     # -- threads
 
-    async def read(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """A search, in one of the threads for searches: generation and ingestion do not hold it up."""
-        return await _in(self._searching, call, *args, **kwargs)
+    async def read(self, caller: Caller, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """A search, when it is the caller's turn, in one of the threads for searches: generation and ingestion do not hold it up.
+
+        Who stops waiting for it gives up the place in the queue, or else the turn when the thread is done.
+        """
+        await self.searches.take(caller.queues_as)
+        searching = asyncio.ensure_future(_in(self._searching, call, *args, **kwargs))
+        searching.add_done_callback(self._searched)
+        return await asyncio.shield(searching)
+
+    def _searched(self, searching: asyncio.Future[Any]) -> None:
+        self.searches.give_back()
+        if not searching.cancelled():
+            searching.exception()  # looked at, where nobody waits for it any more
 
     async def admit(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Finding out who calls, in threads that nothing else holds up."""
@@ -173,7 +189,7 @@ class Core:
     ) -> AsyncGenerator[Event | None, None]:
         """The events of one answer, when it is the caller's turn; None in long pauses."""
         with told("queue"):
-            await self.turns.take(caller.user)
+            await self.turns.take(caller.queues_as)
         events = pumped(lambda: base.stream(question, **options), self._writing, self.turns.give_back)
         try:
             async for event in events:
@@ -207,6 +223,7 @@ class Core:
         if self.warm:
             with contextlib.suppress(CkllmError):
                 self.base().ask("What is written here?", max_tokens=1)
+            release(self.settings.models_folder)
 
     @property
     def store_socket(self) -> str:
@@ -223,7 +240,6 @@ class Core:
             for database in lazy.taken():
                 database.close()
         if ended:
-            release(self.settings.models_folder)
             self._common.close()
 
 

@@ -6,6 +6,7 @@ import hmac
 import ipaddress
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 OPEN = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
 """Paths that need no key: they tell nothing of documents or users."""
 _LOOKED_S = 1.0
+_PROGRAM = 100
+"""Characters of a program's name that count."""
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -54,7 +57,7 @@ class Doors:
         secret = secret.strip() if scheme.lower() == "bearer" else ""
         eyes = headers.get("x-ckllm-as")
         if self._opens(secret) or not self.keyed():
-            return THE_OWNER if eyes is None else self._as(unquote(eyes))
+            return _the_owner(headers, address) if eyes is None else self._as(unquote(eyes))
         caller = self._recognised(headers, address, secret)
         if eyes is not None:
             raise HttpError(403, "not_the_owner", "only the owner may look with a user's eyes")
@@ -98,6 +101,10 @@ class Doors:
         if not fine and _name(str(origin).partition("//")[2]) not in {*allowed, called or ""}:
             message = "web pages of this origin may not call the service: see service.cors_origins"
             raise HttpError(403, "foreign_origin", message)
+
+
+def _the_owner(headers: Headers, address: str) -> Caller:
+    return replace(THE_OWNER, program=f"{address} {headers.get('user-agent', '')[:_PROGRAM]}")
 
 
 def _name(host: str) -> str | None:

@@ -20,7 +20,13 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 
 
 class Metrics:
-    def __init__(self, waiting: Callable[[], int], under_way: Callable[[], int], jobs: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        waiting: Callable[[], int],
+        under_way: Callable[[], int],
+        waiting_searches: Callable[[], int],
+        jobs: Callable[[], int],
+    ) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
@@ -40,6 +46,7 @@ class Metrics:
         for name, text, count in (
             ("ckllm_waiting_questions", "Questions that wait for their turn", waiting),
             ("ckllm_answers_under_way", "Answers that are being written", under_way),
+            ("ckllm_waiting_searches", "Searches that wait for their turn", waiting_searches),
             ("ckllm_jobs_open", "Ingestion jobs that wait or run", jobs),
         ):
             Gauge(name, text, registry=self._registry).set_function(count)

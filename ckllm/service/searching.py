@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from ckllm.service.caller import Caller, reader
 from ckllm.service.core import BASE
 from ckllm.service.errors import HttpError, Json
+from ckllm.service.leaving import unless_gone
 from ckllm.service.schemas import RouteBody, SearchBody
 
 if TYPE_CHECKING:
@@ -22,14 +23,14 @@ def router(core: Core) -> APIRouter:
     routes = APIRouter()
 
     @routes.post("/v1/search", tags=["search"], response_model=None)
-    async def search(body: SearchBody, caller: Reader) -> Response:
+    async def search(body: SearchBody, request: Request, caller: Reader) -> Response:
         """Ranked passages, no generation."""
 
         def found() -> dict[str, Any]:
             base = core.visible(body.collection, caller)
             return base.search_many([body.query], k=body.k, where=body.where, user=caller.access)[0].as_json()
 
-        return Json(await core.read(found))
+        return Json(await unless_gone(request, core.read(caller, found)))
 
     @routes.get("/v1/models", tags=["chat"], response_model=None)
     async def models(_caller: Reader) -> Response:
@@ -54,9 +55,9 @@ def router(core: Core) -> APIRouter:
         return Json({"experts": await core.work(_experts, core)})
 
     @routes.post("/v1/experts/route", tags=["experts"], response_model=None)
-    async def route(body: RouteBody, _caller: Reader) -> Response:
+    async def route(body: RouteBody, request: Request, caller: Reader) -> Response:
         """Which expert a question goes to, and why."""
-        return Json((await core.read(core.route, body.question)).as_json())
+        return Json((await unless_gone(request, core.read(caller, core.route, body.question))).as_json())
 
     return routes
 

@@ -1,6 +1,6 @@
-"""Turns at the language model: so many at once, the others wait, and no user's many questions hold up another's one.
+"""Turns at what computes: so many at once, the others wait, and no user's many requests hold up another's one.
 
-Waiting questions are taken user by user (round robin), each user's in the order in which they came.
+Waiting requests are taken user by user (round robin), each user's in the order in which they came.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ _LATER = {"Retry-After": "2"}
 class Turns:
     """Used from one event loop only."""
 
-    def __init__(self, at_once: int, waiting: int, waiting_per_user: int, longest_s: float | None = None) -> None:
-        """`longest_s`: how long one waits for a turn."""
+    def __init__(
+        self, at_once: int, waiting: int, waiting_per_user: int, longest_s: float | None = None, of: str = "questions"
+    ) -> None:
+        """`longest_s`: how long one waits for a turn; `of`: what waits, for the messages."""
+        self._of = of
         self._at_once = self._free = at_once
         self._longest_s = longest_s
         self._most, self._most_of_one = waiting, waiting_per_user
@@ -43,7 +46,7 @@ class Turns:
             async with asyncio.timeout(self._longest_s):
                 await self._come(user, turn)
         except TimeoutError:
-            raise HttpError(503, "queue_slow", "this question had no turn in time: try again later", headers=_LATER) from None
+            raise HttpError(503, "queue_slow", "your turn did not come in time: try again later", headers=_LATER) from None
 
     async def _come(self, user: str, turn: asyncio.Future[None]) -> None:
         """Wait for the turn; where that is broken off, it is given on, or the place in the queue is given up."""
@@ -71,9 +74,10 @@ class Turns:
 
     def _refuse(self, user: str) -> None:
         if len(self._queues.get(user, ())) >= self._most_of_one:
-            raise HttpError(429, "too_many_questions", "too many of your questions wait already: try again soon", headers=_LATER)
+            message = f"too many of your {self._of} wait already: try again soon"
+            raise HttpError(429, f"too_many_{self._of}", message, headers=_LATER)
         if self.waiting >= self._most:
-            raise HttpError(503, "queue_full", "too many questions wait already: try again soon", headers=_LATER)
+            raise HttpError(503, "queue_full", f"too many {self._of} wait already: try again soon", headers=_LATER)
 
     def _forget(self, user: str, turn: asyncio.Future[None]) -> None:
         queue = self._queues.get(user)
