@@ -11,6 +11,7 @@ from ckllm.config import load_settings
 from ckllm.contracts import Access, Chunk, Document, Element, ElementKind, Source, VersionState, digest
 from ckllm.embedding.hashing import HashingEmbedder
 from ckllm.knowledge_base import KnowledgeBase
+from ckllm.llm.base import BaseLLM
 from ckllm.llm.scripted import Script, ScriptedLLM
 from ckllm.store.base import ChunkRecord
 from ckllm.store.memory import MemoryStore
@@ -19,10 +20,17 @@ GROUPS = {"ana": ("press", "board"), "bo": ("press",)}
 
 
 def knowledge_base(
-    home: Path, script: Script = (), *, collection: str = "main", create: bool = True, **settings: object
+    home: Path,
+    script: Script = (),
+    *,
+    collection: str = "main",
+    create: bool = True,
+    llm: BaseLLM | None = None,
+    **settings: object,
 ) -> KnowledgeBase:
+    """`llm`: in place of a scripted model; the knowledge base closes it."""
     replacements = Replacements(
-        MemoryStore(), HashingEmbedder(), ScriptedLLM(script), lambda user: Access(user, GROUPS.get(user, ()))
+        MemoryStore(), HashingEmbedder(), llm or ScriptedLLM(script), lambda user: Access(user, GROUPS.get(user, ()))
     )
     chosen = load_settings(home, overrides={key.replace("__", "."): value for key, value in settings.items()}, environment={})
     return open_knowledge_base(collection=collection, settings=chosen, create=create, replacements=replacements)
