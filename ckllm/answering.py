@@ -45,6 +45,11 @@ class Answering:
         self._verifier = verifier
         self._budget = budget
 
+    @property
+    def verifier(self) -> Verifier:
+        """What judges the sentences of a draft."""
+        return self._verifier
+
     def offered(self, found: Found, most: int) -> tuple[Evidence, ...]:
         """The best passages without repetitions; nothing of it is in a prompt yet."""
         return ledger(distinct(found.hits, most))

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever
     from langchain_core.runnables import Runnable
 
+    from ckllm.citations.verification import Verifier
     from ckllm.config import Settings
     from ckllm.embedding.base import Embedder
     from ckllm.llm.base import BaseLLM
@@ -216,6 +217,11 @@ class KnowledgeBase:
     @property
     def llm(self) -> BaseLLM:
         return self._parts.llm()
+
+    @property
+    def verifier(self) -> Verifier:
+        """What judges the sentences of a draft."""
+        return self._parts.answering().verifier
 
     # ------------------------------------------------------------------------------------------------ LangChain
 

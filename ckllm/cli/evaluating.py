@@ -31,8 +31,14 @@ EVERY_S = 10.0
 SHOWN = (
     "recall@1", "recall@5", "recall@10", "ndcg@10", "mrr", "citation_precision", "citation_recall", "citation_char_precision",
     "citation_char_recall", "exact", "f1", "f1_answered", "answered", "refused_unanswerable", "refusal_balanced_accuracy",
-    "risk_coverage_area", "supported", "quoted", "numbers_kept", "names_kept", "latency_total_p50_s", "latency_total_p95_s",
+    "risk_coverage_area", "supported", "quoted", "numbers_kept", "names_kept", "verification_precision", "verification_recall",
+    "latency_total_p50_s", "latency_total_p95_s",
     "failed",
+)  # fmt: skip
+
+
+IN_EACH_LANGUAGE = (
+    "recall@1", "recall@5", "f1", "refusal_balanced_accuracy", "verification_precision", "verification_recall",
 )  # fmt: skip
 
 
@@ -236,9 +242,11 @@ def _print(report: Report, changes: list[Change], saved: Path) -> None:
         ("figure", "value", "questions"), ([name, f"{report.metrics[name]:.3f}", report.counts[name]] for name in known), empty=""
     )
     if len(report.by_language) > 1:
-        few = [name for name in known if name in ("recall@1", "recall@5", "f1", "refusal_balanced_accuracy")]
+        few = [name for name in known if name in IN_EACH_LANGUAGE]
         rows = ([lang, *(f"{v[n]:.3f}" if n in v else "" for n in few)] for lang, v in report.by_language.items())
         output.print_table(("language", *few), rows, empty="")
+    if counts := report.statements.get(""):
+        output.print_table(("statements", "accepted", "of"), ([kind, *two] for kind, two in counts.items()), empty="")
     if changes:
         cells = (
             [one.metric, f"{one.before:.3f}", f"{one.after:.3f}", f"{one.difference:+.3f} [{one.low:+.3f}, {one.high:+.3f}]",

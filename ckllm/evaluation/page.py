@@ -25,7 +25,9 @@ def page(report: Report, changes: Sequence[Change] = (), complaints: Sequence[st
         metrics=report.metrics,
         counts=report.counts,
         by_language=report.by_language,
+        statement_languages=[lang for lang in report.statements if lang],
         language_metrics=[name for name in report.metrics if not name.startswith(LOWER_IS_BETTER)],
+        statements=_statements(report),
         changes=changes,
         complaints=complaints,
         path=_path(report.curve),
@@ -33,6 +35,12 @@ def page(report: Report, changes: Sequence[Change] = (), complaints: Sequence[st
         rows=rows[:SHOWN],
         hidden=max(0, len(rows) - SHOWN),
     )
+
+
+def _statements(report: Report) -> list[tuple[str, list[Sequence[int]]]]:
+    """(kind, (accepted, statements) in all and in each language); a language without any has (0, 0)."""
+    everywhere = report.statements.get("", {})
+    return [(kind, [own.get(kind, (0, 0)) for own in report.statements.values()]) for kind in everywhere]
 
 
 def _badness(row: Row) -> float:

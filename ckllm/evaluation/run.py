@@ -14,6 +14,7 @@ from ckllm.errors import CkllmError, DataError, StoreError
 from ckllm.evaluation import metrics, scoring
 from ckllm.evaluation.corpus import EvidenceMap
 from ckllm.evaluation.dataset import Dataset, EvalQuestion
+from ckllm.evaluation.verifying import StatementJudge, rates, summed
 from ckllm.knowledge_base import KnowledgeBase
 
 FORMAT = 1
@@ -44,6 +45,8 @@ class Row:
     unplaced: int = 0
     """Evidence items that are not in the documents as they were extracted."""
     error: str = ""
+    statements: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Kind of statement → (how many of those made from the evidence the verifier accepted, how many there are)."""
 
     def as_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__} | {"expected": list(self.expected)}
@@ -64,6 +67,8 @@ class Report:
     rows: Sequence[Row]
     points: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Level of `answer.caution` → (coverage, risk) of all answers that were given at it."""
+    statements: Mapping[str, Mapping[str, Sequence[int]]] = field(default_factory=dict)
+    """Language, "" for all → kind of statement → (accepted by the verifier, statements)."""
 
     def as_json(self, *, rows: bool = True) -> dict[str, Any]:
         saved = {
@@ -71,6 +76,7 @@ class Report:
             "by_language": {lang: dict(values) for lang, values in self.by_language.items()},
             "risk_coverage": [list(point) for point in self.curve],
             "operating_points": {name: list(point) for name, point in self.points.items()},
+            "statements": {lang: {kind: list(two) for kind, two in own.items()} for lang, own in self.statements.items()},
         }  # fmt: skip
         return saved | {"rows": [row.as_json() for row in self.rows]} if rows else saved
 
@@ -90,14 +96,15 @@ Kept = Callable[[Row], None]
 def evaluate(kb: KnowledgeBase, dataset: Dataset, evidence: EvidenceMap, asking: Asking, keep: Kept) -> list[Row]:
     """Every question in turn; one that fails becomes a row with its error. StoreError, which no question survives, is raised."""
     rows = []
+    judge = None if asking.search_only else StatementJudge(evidence, dataset.questions)
     for question in dataset.questions:
-        row = _row(kb, question, evidence, asking)
+        row = _row(kb, question, evidence, asking, judge)
         keep(row)
         rows.append(row)
     return rows
 
 
-def _row(kb: KnowledgeBase, question: EvalQuestion, evidence: EvidenceMap, asking: Asking) -> Row:
+def _row(kb: KnowledgeBase, question: EvalQuestion, evidence: EvidenceMap, asking: Asking, judge: StatementJudge | None) -> Row:
     known: dict[str, Any] = {
         "id": question.id, "question": question.question, "lang": question.lang, "answerable": question.answerable,
         "expected": question.answers,
@@ -108,18 +115,20 @@ def _row(kb: KnowledgeBase, question: EvalQuestion, evidence: EvidenceMap, askin
         hits = kb.search(question.question, k=scoring.DEPTH) if items or asking.search_only else []
         took = {"search_s": round(time.perf_counter() - began, 4)} if hits else {}
         scores = scoring.retrieval_scores(question, items, hits, unplaced)
-        if asking.search_only:
+        if judge is None:
             return Row(**known, scores=scores, timings=took, unplaced=unplaced)
         answer = kb.ask(question.question, **asking.options)
+        statements = judge.counts(question, items, kb.verifier)
     except StoreError:
         raise
     except CkllmError as error:
         return Row(**known, scores=scoring.failed_scores(question), error=f"{type(error).__name__}: {error}")
-    scores |= scoring.answer_scores(question, items, answer)
+    scores |= scoring.answer_scores(question, items, answer) | rates(statements)
     return Row(
         **known, answer=answer.answer, short_answer=answer.short_answer, refused=answer.refused, scores=scores,
         confidence=scoring.confidence(answer), risk=None if answer.refused else scoring.risk(question, scores),
         timings=took | {stage: round(value, 4) for stage, value in scoring.timings(answer).items()}, unplaced=unplaced,
+        statements=statements,
     )  # fmt: skip
 
 
@@ -152,7 +161,13 @@ def summarise(rows: Sequence[Row], about: Mapping[str, Any], others: Mapping[str
         curve=[(round(x * answered, 4), round(y, 4)) for x, y in curve.points] if curve is not None else [],
         rows=rows,
         points=_points({str(about.get("caution", "")): rows, **(others or {})}),
+        statements=_statements(rows, ["", *languages]),
     )
+
+
+def _statements(rows: Sequence[Row], languages: Sequence[str]) -> dict[str, Mapping[str, Sequence[int]]]:
+    found = {lang: summed([row.statements for row in rows if lang in ("", row.lang)]) for lang in languages}
+    return {lang: counts for lang, counts in found.items() if counts}
 
 
 def _points(levels: Mapping[str, Sequence[Row]]) -> dict[str, tuple[float, float]]:
@@ -210,7 +225,8 @@ def load(file: Path) -> Report:
         rows = [Row(**(row | {"expected": tuple(row["expected"])})) for row in value["rows"]]
         curve = [(float(x), float(y)) for x, y in value["risk_coverage"]]
         points = {str(name): (float(x), float(y)) for name, (x, y) in value.get("operating_points", {}).items()}
-        return Report(value["about"], value["metrics"], value["counts"], value["by_language"], curve, rows, points)
+        statements = value.get("statements", {})
+        return Report(value["about"], value["metrics"], value["counts"], value["by_language"], curve, rows, points, statements)
     except OSError as error:
         raise DataError(f"cannot read the saved run {file}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

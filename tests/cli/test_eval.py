@@ -69,11 +69,19 @@ def test_a_folder_is_ingested_elsewhere_and_scored(run: Run, folder: Path, home:
     assert found["citation_precision"] > 0.5
     assert found["failed"] == 0
     assert 0 <= found["refusal_balanced_accuracy"] <= 1
+    assert 0.7 <= found["verification_recall"] <= 1
+    assert found["verification_precision"] >= 0.7
+    assert report["counts"]["verification_recall"] == 3
+    assert report["statements"][""]["supported: quoted"] == [3, 3]
+    assert report["statements"]["hi"]["supported: quoted"] == [1, 1]
     assert found["latency_total_p95_s"] >= found["latency_total_p50_s"] > 0
     assert report["counts"]["recall@1"] == 5
     assert set(report["by_language"]) == {"en", "hi"}
     assert report["about"]["questions"] == 6
     assert json.loads((tmp_path / "out/report.json").read_text(encoding="utf-8"))["rows"][0]["id"] == "q1"
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert "<h2>Verification</h2>" in page
+    assert "supported: quoted" in page
     assert not run("documents", "list", "--json").json
     assert [file.suffix for file in sorted((home / "evaluations").iterdir())] == [".html", ".json"]
 
@@ -240,4 +248,5 @@ def test_people_get_a_table(run: Run, folder: Path) -> None:
     done = run("eval", folder, "--limit", "4")
     assert done.code == 0, done.err
     assert "recall@1" in done.out
+    assert "supported: quoted" in done.out
     assert "4/4 questions, 0 failed" in done.err

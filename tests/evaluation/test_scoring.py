@@ -130,6 +130,15 @@ def test_means_and_languages() -> None:
     assert report.metrics["risk_coverage_area"] == 0.25
 
 
+def test_statements_are_counted_in_all_and_by_language() -> None:
+    rows = [row("a", 1.0, statements={"supported: quoted": (1, 1), "unsupported: name": (0, 2)}),
+            replace(row("b", 1.0, statements={"supported: quoted": (0, 1)}), lang="hi"), row("c", 1.0)]  # fmt: skip
+    report = summarise(rows, {})
+    assert report.statements[""] == {"supported: quoted": (1, 2), "unsupported: name": (0, 2)}
+    assert report.statements["hi"] == {"supported: quoted": (0, 1)}
+    assert report.as_json(rows=False)["statements"]["en"] == {"supported: quoted": [1, 1], "unsupported: name": [0, 2]}
+
+
 def run_of(values: list[float]) -> Report:
     return summarise([row(str(n), value) for n, value in enumerate(values)], {})
 
