@@ -62,8 +62,8 @@ class EvidenceIndex:
         return not any(first < end and start < last for first, last in self._orders[marker])
 
     def weight(self, keys: frozenset[str]) -> float:
-        """Summed idf of `keys`; words that the evidence lacks weigh most."""
-        return sum(self._idf.get(key, self._unseen) for key in keys)
+        """Summed idf of `keys`; words that the evidence lacks weigh most. Exact, so that ties do not hang on a set's order."""
+        return math.fsum(self._idf.get(key, self._unseen) for key in keys)
 
     def coverage(self, text: str) -> float:
         """Weighted share of the content words of `text` that stand anywhere in the evidence, 0 to 1."""

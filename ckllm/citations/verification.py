@@ -52,6 +52,7 @@ _UNITS = _set(
     "inr rupee dollar euro lakh crore am pm ad bc bce ce"
 )
 
+_ASIDE = regex.compile(r"\s*[(（][^()（）]*[)）]")
 _CLAUSES = regex.compile(
     r"[;；]|,?\s+(?:while|whereas|but|während|aber|mientras|pero|tandis\s+que|mais)\s+"
     r"|,\s+(?:and|und|y|et)\s+|\s+and\s+(?=(?:the|an?)\s|\p{Lu})"
@@ -131,11 +132,12 @@ def broken_rule(sentence: str, evidence: str) -> str:
         if unicodedata.normalize("NFKC", name).casefold() not in folded:
             return f"name {name} is not in the quote"
     said, there = _words(sentence), _words(evidence)
-    if bool(said & _NEGATIONS) != bool(_words(_aligned(sentence, evidence)) & _NEGATIONS):
+    stated = _without_asides(sentence, evidence)
+    if bool(said & _NEGATIONS) != bool(_words(_aligned(sentence, stated)) & _NEGATIONS):
         return "negation differs from the quote"
     if missing := (said & _QUANTIFIERS) - there:
         return f"{sorted(missing)[0]!r} is not in the quote"
-    if _crosses(sentence, evidence):
+    if _crosses(sentence, stated):
         return "it joins parts of two statements of the quote"
     return ""
 
@@ -151,6 +153,18 @@ def _crosses(sentence: str, evidence: str) -> bool:
         own = clause - frozenset().union(*clauses[:at], *clauses[at + 1 :])
         torn += bool(own & said) and bool(own - said)
     return torn > 1
+
+
+def _without_asides(sentence: str, evidence: str) -> str:
+    """`evidence` without the parentheses that `sentence` takes no content word from: what they deny or add is not said of it.
+    One that only denies, "(not)", stays."""
+    said = set(content_keys(sentence))
+
+    def kept(aside: str) -> str:
+        words = set(content_keys(aside)) - _NEGATIONS
+        return " " if words and not words & said else aside
+
+    return _ASIDE.sub(lambda match: kept(match.group()), evidence)
 
 
 def numbers(text: str) -> frozenset[str]:

@@ -63,6 +63,21 @@ def test_the_capital_of_a_first_word_is_no_name_but_an_acronym_is() -> None:
     assert names("NATO met.") == ["NATO"]
 
 
+@pytest.mark.parametrize(
+    ("sentence", "supported"),
+    [
+        ("The pump was repaired in May.", True),
+        ("The fan was repaired in May.", False),
+    ],
+)
+def test_what_an_aside_denies_is_not_said_of_the_rest(sentence: str, supported: bool) -> None:
+    assert (broken_rule(sentence, "The pump (not the fan) was repaired in May.") == "") is supported
+
+
+def test_an_aside_that_only_denies_counts() -> None:
+    assert broken_rule("The pump was repaired in May.", "The pump was (not) repaired in May.")
+
+
 def test_negation_in_hindi() -> None:
     assert not supported("पुल पर रेल चलती है।", "पुल पर रेल नहीं चलती है।")
     assert supported("पुल पर रेल नहीं चलती है।", "पुल पर रेल नहीं चलती है।")
