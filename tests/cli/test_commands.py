@@ -204,6 +204,7 @@ def test_a_trained_router_chooses_and_abstains(run: Run, tmp_path: Path) -> None
     assert route["expert"] == "cooking"
     assert set(route["scores"]) >= {"cooking", "sums"}
     assert run("experts", "train-router", "--data", tmp_path / "missing.jsonl").code == 2
+    assert run("experts", "train-router", "--data", data, "--head", "oracle").code == 2
 
 
 def test_chat_answers_line_by_line(run: Run, notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
