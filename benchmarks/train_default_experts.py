@@ -254,8 +254,9 @@ def summed(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 def ship(args: argparse.Namespace) -> None:
     """Copy the adapter into the package with its card; refused where its F1's interval reaches down to the base model's."""
-    from ckllm.experts.card import ADAPTER, CONFIG, Card, file_sha256, write_card
+    from ckllm.experts.card import ADAPTER, CONFIG, Card, write_card
     from ckllm.experts.registry import SHIPPED
+    from ckllm.file_hash import file_sha256
 
     found = {
         name: json.loads((args.out / f"{name}.test.scores.json").read_text(encoding="utf-8"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ckllm.contracts import Chunk, Rejected, Source, VersionState, digest
 from ckllm.store.catalogue import Catalogue, LiveVersion, StoredVersion
+from ingestion.nesting import containers
 
 UNFINISHED = (VersionState.PENDING, VersionState.PARSED, VersionState.EMBEDDED)
 
@@ -52,8 +53,7 @@ class Known:
         self._children: dict[str, dict[str, None]] = defaultdict(dict)
         for uri in self._ids:
             child = uri
-            while "!/" in child:
-                container = child.rsplit("!/", 1)[0]
+            for container in containers(uri):
                 self._children[container][child] = None
                 child = container
 

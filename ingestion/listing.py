@@ -19,6 +19,8 @@ from ckllm.errors import UsageError
 from ingestion.nesting import readings
 
 STDIN = "-"
+FETCHED = ("http://", "https://")
+"""What the addresses of sources begin with."""
 _MAGIC = re.compile(r"[*?\[]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _PIECES = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]/]*\]|[^*?\[]+|\[")
@@ -80,7 +82,7 @@ class Listing:
     def _url(self, url: str) -> Iterator[Candidate | Rejected]:
         bare = url.split("#", 1)[0]
         self._names.add(bare)
-        if bare.lower().startswith(("http://", "https://")):
+        if bare.lower().startswith(FETCHED):
             yield Candidate(bare, is_url=True)
         else:
             yield Rejected(url, "fetch", "only http and https addresses can be fetched: give one of these, or a file")

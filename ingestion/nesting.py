@@ -22,9 +22,19 @@ def outermost(uri: str) -> str:
     return next((uri[:at] for at in _marks(uri) if not _is_folder(uri, at)), uri)
 
 
+def containers(uri: str) -> list[str]:
+    """Everything that has to be opened to come to what is named, the innermost first."""
+    return [uri[:at] for at in reversed(list(_marks(uri))) if not _is_folder(uri, at)]
+
+
+def nameless_inside(uri: str) -> bool:
+    """Whether what is in this container cannot be named: a folder beside it has the name that its members' names begin with."""
+    return _is_folder(uri, len(uri))
+
+
 def depth(uri: str) -> int:
     """How many containers are around what is named."""
-    return sum(not _is_folder(uri, at) for at in _marks(uri))
+    return len(containers(uri))
 
 
 def _marks(uri: str) -> Iterator[int]:
@@ -35,4 +45,5 @@ def _marks(uri: str) -> Iterator[int]:
 
 
 def _is_folder(uri: str, at: int) -> bool:
-    return "://" not in uri and Path(uri[: at + 1]).is_dir()
+    """Whether the name up to `at`, with the `!` behind it, is a folder's."""
+    return "://" not in uri and Path(uri[:at] + "!").is_dir()

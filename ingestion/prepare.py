@@ -26,10 +26,14 @@ from ckllm.store.catalogue_rows import Begun, Parsed, check_storable
 from ingestion.account import Account
 from ingestion.chunk import chunks_of
 from ingestion.known import Job, Known, Prepared
+from ingestion.listing import FETCHED
+from ingestion.nesting import nameless_inside
 from ingestion.options import IngestOptions
 from ingestion.parse.archive import ARCHIVE_TYPES, members
 from ingestion.parse.detect import detect
 from ingestion.target import Target
+
+_NAMELESS = "a folder beside it has its name with a ! behind, so what is in both would be called the same: rename one of them"
 
 
 class Parsing(Protocol):
@@ -230,7 +234,7 @@ class Preparation:
         """Into the account; and into the catalogue, unless there is nothing of that name that could ever be tried again."""
         self.account.rejected(rejected)
         uri = rejected.source
-        if self.known.document_id(uri) or "://" in uri or "!/" in uri or os.path.lexists(uri):
+        if self.known.document_id(uri) or uri.lower().startswith(FETCHED) or "!/" in uri or os.path.lexists(uri):
             if self.target.catalogue.collection(self.target.collection) is None:
                 self._ensure_collection()
             self._write_down()  # or what has failed would be begun afterwards
@@ -246,6 +250,8 @@ class Preparation:
 
     def _open(self, source: Source) -> None:
         """Take an archive's members in its place. Raises DataError where it cannot be opened at all."""
+        if nameless_inside(source.uri):
+            raise DataError(_NAMELESS)
         with self.account.clock("detect"):
             found, refused = members(source, self.scratch)
         damaged = [one for one in refused if one.source == source.uri]
@@ -262,6 +268,12 @@ class Preparation:
         self, container: Source, found: Sequence[Source], refused: Sequence[Rejected] = (), *, whole: bool = True
     ) -> None:
         """Queue what is in a container. If `whole`, what is known of it and is in it no more is removed."""
+        if found and nameless_inside(container.uri):
+            self.account.found(len(found))
+            for child in found:
+                self.account.rejected(Rejected(child.uri, "detect", _NAMELESS))
+                self._drop_bytes(child)
+            return
         names = {child.uri for child in found} | {one.source for one in refused}
         if whole:
             gone = [child for child in self.known.children(container.uri) if child not in names]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from ckllm.json_text import json_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,10 +25,7 @@ def print_json(value: Any) -> None:
     """
     import sys
 
-    try:
-        sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
-    except UnicodeEncodeError:
-        sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
+    sys.stdout.write(json_text(value, sys.stdout.encoding or "utf-8") + "\n")
     sys.stdout.flush()
 
 

@@ -14,9 +14,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ckllm.errors import DataError, UsageError
-from ckllm.experts.card import ADAPTER, CARD, CONFIG, file_sha256, read_card, write_card
+from ckllm.experts.card import ADAPTER, CARD, CONFIG, read_card, write_card
 from ckllm.experts.registry import Expert, Registry, checked_name, verify
 from ckllm.experts.routers import folder as router_files
+from ckllm.file_hash import file_sha256
 
 MANIFEST = "bundle.json"
 FORMAT = 1

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -89,18 +87,3 @@ def write_card(card: Card, folder: Path) -> None:
     new = folder / f"{CARD}.new"
     new.write_text(text + "\n", encoding="utf-8")
     new.replace(folder / CARD)
-
-
-def file_sha256(file: Path) -> str:
-    """SHA-256 of a file, remembered until its size or time changes. Raises DataError where it cannot be read."""
-    try:
-        status = file.stat()
-        return _sha256(file.absolute(), status.st_size, status.st_mtime_ns)
-    except OSError as error:
-        raise DataError(f"cannot read {file}: {error.strerror}") from error
-
-
-@lru_cache(maxsize=256)
-def _sha256(file: Path, size: int, modified: int) -> str:  # noqa: ARG001 - size and time make the cache's key
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -16,7 +16,8 @@ from typing import Any
 from ckllm.config import ExpertSettings
 from ckllm.errors import DataError, UsageError
 from ckllm.experts.base import BASE
-from ckllm.experts.card import ADAPTER, CARD, CONFIG, Card, file_sha256, read_card, write_card
+from ckllm.experts.card import ADAPTER, CARD, CONFIG, Card, read_card, write_card
+from ckllm.file_hash import file_sha256
 
 SHIPPED = Path(__file__).parent / "shipped"
 _NAME = re.compile(r"[\w.-]{1,64}")

@@ -38,7 +38,7 @@ class LatestRegistry:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._read: tuple[frozenset[tuple[str, int, int]], Registry] | None = None
+        self._read: tuple[frozenset[tuple[str, int, int, int, int]], Registry] | None = None
 
     def __call__(self) -> Registry:
         with self._lock:
@@ -47,14 +47,14 @@ class LatestRegistry:
                 self._read = stamp, open_registry(self._settings)
             return self._read[1]
 
-    def _stamps(self) -> Iterator[tuple[str, int, int]]:
-        """Path, time and size of every file that decides what the registry holds."""
+    def _stamps(self) -> Iterator[tuple[str, int, int, int, int]]:
+        """Path, inode, size and times of every file that decides what the registry holds."""
         configured = [Path(one.adapter).expanduser() for one in self._settings.experts if one.adapter]
         cards = [card for place in (SHIPPED, experts_folder(self._settings)) for card in place.glob(f"*/{CARD}")]
         for file in (*cards, *(folder / name for folder in configured for name in (CARD, ADAPTER))):
             if file.exists():
                 status = file.stat()
-                yield str(file), status.st_mtime_ns, status.st_size
+                yield str(file), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def open_router(settings: Settings, embedder: Callable[[], Embedder], registry: Registry | None = None) -> Router:

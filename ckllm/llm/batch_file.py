@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -18,11 +17,11 @@ from typing import Any
 
 from ckllm.contracts import Message, digest
 from ckllm.errors import CkllmError, DataError, UsageError
+from ckllm.json_text import json_text
 from ckllm.llm.base import BaseLLM, Completion, GenerationRequest
 
 WINDOW = 64
 """Rows read, bucketed by length and computed together before they are written in their order."""
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _FIELDS = frozenset({"id", "prompt", "messages", "stop"})
 Progress = Callable[[int, int], None]
 """Rows done, rows in all."""
@@ -141,9 +140,8 @@ def _conversation(messages: Any) -> list[Message]:
 
 
 def _line(row: dict[str, Any]) -> str:
-    """ASCII where UTF-8 cannot hold it: an id may be a lone surrogate."""
-    text = json.dumps(row, ensure_ascii=False)
-    return (json.dumps(row) if _SURROGATE.search(text) else text) + "\n"
+    """An id may be anything that Python reads as JSON."""
+    return json_text(row, allow_nan=True) + "\n"
 
 
 def _lines(lines: Iterator[str]) -> Iterator[str]:

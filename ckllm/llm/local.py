@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import threading
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -11,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ckllm.contracts import digest
 from ckllm.errors import DataError, UsageError
+from ckllm.file_hash import file_sha256
 from ckllm.llm.base import BaseLLM, GenerationRequest, Piece, Running
-from ckllm.llm.peft_folder import WEIGHTS
+from ckllm.llm.peft_folder import CONFIG, WEIGHTS
 from ckllm.llm.tokenisation import TextTokenizer, read_json
 from ckllm.prompting.render import render
 from ckllm.prompting.templates import Profile, profile, profile_of
@@ -124,24 +124,11 @@ class LocalLLM(BaseLLM):
         return adapter_digest(Path(name))
 
 
-@functools.lru_cache(maxsize=64)
-def _file_digest(file: Path, size: int, modified: int) -> str:  # noqa: ARG001 - size and time make the cache's key
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def file_digest(file: Path) -> str:
-    """SHA-256 of a file, remembered until its size or time changes. Raises DataError where it cannot be read."""
-    try:
-        status = file.stat()
-        return _file_digest(file.resolve(), status.st_size, status.st_mtime_ns)
-    except OSError as error:
-        raise DataError(f"cannot read {file}: {error.strerror}") from error
-
-
 def adapter_digest(folder: Path) -> str:
-    """What the adapter in a PEFT folder hashes to. Raises DataError where it is not one."""
-    file = folder / WEIGHTS
-    if not file.is_file():
+    """Identity of the adapter in a PEFT folder: of its weights, and of the configuration that says how they are scaled.
+
+    Raises DataError where it is not one.
+    """
+    if not (folder / WEIGHTS).is_file():
         raise DataError(f"{folder} is no adapter: it has no {WEIGHTS}")
-    return file_digest(file)
+    return digest(file_sha256(folder / WEIGHTS), file_sha256(folder / CONFIG))

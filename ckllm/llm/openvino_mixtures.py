@@ -28,7 +28,7 @@ MOST_OPEN = 3
 _PREFIX = "base_model.model."
 
 Mixture: TypeAlias = tuple[tuple[str, str, float], ...]
-"""(folder, digest of its weights, weight) by folder."""
+"""(folder, digest of its files, weight) by folder."""
 
 
 @dataclass(slots=True)

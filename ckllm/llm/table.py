@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ckllm.errors import DataError, UsageError
+from ckllm.file_hash import file_sha256
 from ckllm.llm.base import BaseLLM
 from ckllm.llm.conversion import converted
 from ckllm.llm.scripted import ScriptedLLM
@@ -58,10 +59,9 @@ def choose_engine(settings: LlmSettings) -> tuple[str, str]:
 def huggingface_folder(models_folder: Path, source: Path | None = None) -> Path:
     """The bundled model, or a GGUF file, as a Hugging Face folder (safetensors); converted at the first call."""
     from ckllm.llm import gguf
-    from ckllm.llm.local import file_digest
 
     file = gguf.packaged_smollm2() if source is None else source
-    digest = file_digest(file)
+    digest = file_sha256(file)
 
     def build(folder: Path) -> Mapping[str, Any]:
         opened = gguf.GgufFile(file)
@@ -82,10 +82,9 @@ def openvino_folder(models_folder: Path, source: Path | None = None) -> Path:
     from importlib.metadata import version
 
     from ckllm.llm import gguf, openvino_graph
-    from ckllm.llm.local import file_digest
 
     file = gguf.packaged_smollm2() if source is None else source
-    digest = file_digest(file)
+    digest = file_sha256(file)
     name = BUNDLED if source is None else f"gguf-{digest[:16]}"
     identity = {"kind": "openvino", "version": openvino_graph.VERSION, "sha256": digest, "openvino": version("openvino-genai")}
     return converted(models_folder / f"{name}-openvino", identity, lambda folder: openvino_graph.convert_apart(file, folder))

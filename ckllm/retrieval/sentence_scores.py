@@ -20,14 +20,11 @@ Words = Callable[[str], Sequence[str]]
 """Text → keys of its content words."""
 
 REMEMBERED = 20_000
-"""Sentences whose vectors are kept: about 30 MB at 384 numbers."""
+"""Sentences whose vectors are kept: about 35 MB at 384 numbers, with their texts."""
 MOST_SENTENCES = 24
 """Of one passage; a passage of 256 tokens rarely has more."""
 LEAST_CHARACTERS = 12
 """Shorter pieces (headings' numbers, "Yes.") are never scored by themselves."""
-
-_Place = tuple[str, int, int]
-"""Chunk, and offsets into its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +43,8 @@ class SentenceScorer:
         self._embedder = embedder
         self._split = split
         self._words = words
-        self._known: OrderedDict[_Place, Vectors] = OrderedDict()
+        self._known: OrderedDict[str, Vectors] = OrderedDict()
+        """By the sentence itself: nothing else decides its vector."""
         self._lock = threading.Lock()
 
     def score(self, vector: Vectors, hits: Sequence[Hit]) -> list[list[ScoredSpan]]:
@@ -99,24 +97,20 @@ class SentenceScorer:
 
     def _vectors(self, wanted: Sequence[tuple[Hit, Sequence[tuple[int, int]]]]) -> list[Vectors]:
         """Shape (spans, dimension) for each passage; what is not known is embedded in one batch."""
-        places = [[(hit.chunk_id, hit.start + start, hit.start + end) for start, end in spans] for hit, spans in wanted]
-        texts = {
-            place: hit.text[start:end]
-            for (hit, spans), at in zip(wanted, places, strict=True)
-            for place, (start, end) in zip(at, spans, strict=True)
-        }
+        sentences = [[hit.text[start:end] for start, end in spans] for hit, spans in wanted]
+        texts = dict.fromkeys(text for some in sentences for text in some)
         with self._lock:
-            found = {place: self._known[place] for place in texts if place in self._known}
-        missing = [place for place in texts if place not in found]
+            found = {text: self._known[text] for text in texts if text in self._known}
+        missing = [text for text in texts if text not in found]
         if missing:
-            found |= dict(zip(missing, self._embedder.embed([texts[place] for place in missing], "passage"), strict=True))
+            found |= dict(zip(missing, self._embedder.embed(missing, "passage"), strict=True))
         with self._lock:
-            for place in texts:
-                self._known[place] = found[place]
-                self._known.move_to_end(place)
+            for text in texts:
+                self._known[text] = found[text]
+                self._known.move_to_end(text)
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
-        return [np.stack([found[place] for place in at]) for at in places]
+        return [np.stack([found[text] for text in some]) for some in sentences]
 
     def _spans(self, hit: Hit) -> tuple[tuple[int, int], ...]:
         spans = [(start, end) for start, end in self._split(hit.text, hit.lang) if end - start >= LEAST_CHARACTERS]

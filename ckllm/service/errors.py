@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from starlette.responses import Response
 
 from ckllm.errors import CkllmError, DataError, StoreError, UnknownDocumentError, UpstreamError, UsageError
+from ckllm.json_text import json_text
 from ckllm.service.nouns import STORE_FAILS
 
 RETRY_S = 5
@@ -41,10 +41,7 @@ class Json(Response):
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        try:
-            return json.dumps(content, ensure_ascii=False, allow_nan=False).encode("utf-8")
-        except UnicodeEncodeError:
-            return json.dumps(content, allow_nan=False).encode("ascii")
+        return json_text(content).encode("utf-8")
 
 
 def envelope(problem: HttpError) -> dict[str, Any]:

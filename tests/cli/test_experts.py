@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ckllm.experts.card import Card, file_sha256, write_card
+from ckllm.experts.card import Card, write_card
+from ckllm.file_hash import file_sha256
 from tests.cli.conftest import Run
 from tests.experts.test_mixing import adapter
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ from ckllm.embedding.hashing import HashingEmbedder
 from ckllm.errors import DataError, UsageError
 from ckllm.experts.base import BASE, RouteRequest
 from ckllm.experts.bundle import check_references, install, load_bundle, save_bundle
-from ckllm.experts.card import Card, file_sha256, read_card, write_card
+from ckllm.experts.card import CARD, Card, read_card, write_card
 from ckllm.experts.registry import SHIPPED, Registry, adapter_weights, verify
 from ckllm.experts.routers.training import RouterRow, train_router
 from ckllm.experts.table import LatestRegistry, open_registry, open_router, router_folder
+from ckllm.file_hash import file_sha256
 from tests.experts.test_mixing import adapter
 
 
@@ -61,6 +63,11 @@ def test_the_latest_registry_is_read_again_only_where_something_changed(tmp_path
     changed = read_card(tmp_path / "home/experts/one").with_values({"description": "another description"})
     write_card(changed, tmp_path / "home/experts/one")
     assert latest().get("one").card.description == "another description"
+    card = tmp_path / "home/experts/one" / CARD
+    before = card.stat()
+    card.write_text(card.read_text(encoding="utf-8").replace("another", "unusual"), encoding="utf-8")
+    os.utime(card, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert latest().get("one").card.description == "unusual description", "size and time alone do not tell"
     Registry(tmp_path / "home/experts", shipped=None).remove("one")
     assert "one" not in latest()
 

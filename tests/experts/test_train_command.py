@@ -18,11 +18,11 @@ from ckllm.cli import main
 from ckllm.config import load_settings
 from ckllm.contracts import Message
 from ckllm.errors import UsageError
-from ckllm.experts.card import file_sha256
 from ckllm.experts.registry import adapter_weights, verify
 from ckllm.experts.table import open_registry
 from ckllm.experts.training.loop import Progress
 from ckllm.experts.training.trackers import open_tracker
+from ckllm.file_hash import file_sha256
 from ckllm.llm.transformers import TransformersLLM
 from tests.experts.models import whole_model
 from tests.knowledge import add, knowledge_base

@@ -208,6 +208,35 @@ def test_an_archive_is_a_folder(kb: Collection, folder: Path) -> None:
     assert kb.stored() == []
 
 
+def test_an_archive_beside_a_folder_of_its_members_names(kb: Collection, folder: Path) -> None:
+    write(folder, {"wow!/a.txt": TEXT})
+    with zipfile.ZipFile(folder / "wow", "w") as archive:
+        archive.writestr("a.txt", "Other text.")
+    first = ingest([folder], kb)
+    assert (counts(first), reasons(first)["wow"][0]) == ((1, 0, 0, 0, 1), "detect")
+    assert "rename" in reasons(first)["wow"][1]
+    again = ingest([folder], kb, sync=True)
+    assert counts(again) == (0, 0, 1, 0, 1) and kb.states() == {"wow": "FAILED", "a.txt": "LIVE"}
+    kb.check()
+    (folder / "wow").rename(folder / "box.zip")
+    assert counts(ingest([folder], kb, sync=True)) == (1, 0, 1, 1, 0)
+
+
+def test_a_message_beside_a_folder_of_its_attachments_names(kb: Collection, folder: Path) -> None:
+    write(folder, {"mail.eml!/a.txt": TEXT})
+    (folder / "mail.eml").write_bytes(message(("a.txt", b"Other text.")))
+    report = ingest([folder], kb)
+    assert counts(report) == (2, 0, 0, 0, 1) and "rename" in report.rejected[0].reason
+    assert counts(ingest([folder], kb, sync=True)) == (0, 0, 2, 0, 0)
+    kb.check()
+
+
+def test_an_address_that_nothing_can_fetch_is_refused_and_leaves_nothing(kb: Collection) -> None:
+    report = ingest(["ftp://example.org/manual.pdf"], kb)
+    assert [one.stage for one in report.rejected] == ["fetch"] and "http" in report.rejected[0].reason
+    assert kb.catalogue.documents(None) == []
+
+
 def test_an_archive_that_takes_the_place_of_a_document(kb: Collection, folder: Path, tmp_path: Path) -> None:
     (path,) = write(folder, {"thing": TEXT})
     ingest([folder], kb)

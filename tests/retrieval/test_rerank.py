@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -110,3 +111,16 @@ def test_the_passage_that_a_reader_finds_the_answer_in_comes_first() -> None:
     assert [one.rank for one in ranked] == [1, 2, 3]
     assert reader.given == [one.text for one in PASSAGES[:2]]
     assert others == []
+
+
+def test_vectors_are_remembered_by_what_they_are_of() -> None:
+    embedder = Counting()
+    one, score = hit(1, f"{ANSWER}. Ducks swim on the pond."), scorer(embedder)
+    vector = embedder.embed([QUERY], "query")
+    first = score.score(vector, [one])
+    embedder.given.clear()
+    assert score.score(vector, [one, one]) == [*first, *first] and embedder.given == []
+    other = replace(one, text=one.text.replace("copper", "silver"))  # under the same name
+    assert score.score(vector, [other])[0][0].score != first[0][0].score
+    assert embedder.given == [ANSWER.replace("copper", "silver")]
+    assert score.score(embedder.embed(["Do ducks swim?"], "query"), [one]) != first

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ckllm.errors import DataError
-from ckllm.experts.card import ADAPTER, CONFIG, Card, file_sha256, write_card
+from ckllm.experts.card import ADAPTER, CONFIG, Card, write_card
 from ckllm.experts.training.loop import Outcome, Progress, Trainer, TrainingOptions, mean_loss
 from ckllm.experts.training.lora import save_adapter, with_adapter
 from ckllm.experts.training.packing import Example, pack
 from ckllm.experts.training.rows import Row, examples, split_by_source
+from ckllm.file_hash import file_sha256
 
 
 @dataclass(frozen=True, slots=True)
