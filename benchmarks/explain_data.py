@@ -13,7 +13,8 @@ import argparse
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -28,12 +29,14 @@ from ckllm.citations.attribution import EvidenceIndex
 from ckllm.citations.checking import check
 from ckllm.citations.refusal import RefusalPolicy
 from ckllm.citations.sentences import split_sentences
+from ckllm.citations.terms import content_keys
 from ckllm.citations.verification import RuleVerifier
 from ckllm.config import EmbeddingSettings
 from ckllm.contracts import Evidence, Hit, Message
 from ckllm.embedding.base import Embedder, Vectors
 from ckllm.embedding.table import open_embedder
 from ckllm.llm.base import BaseLLM
+from ckllm.prompting.grounded import grounded_messages
 from ckllm.weighing import CosineWeigher
 
 OFFERED = 5
@@ -45,8 +48,12 @@ LEAST_SUPPORT = 0.7
 LOOKED_AT = 1_000
 """Characters of a passage by which others near a question are found."""
 LONGEST_SENTENCE = 800
-SHORT_ROWS = 220
-"""Rows of one sentence, from squad2, xquad and tydiqa: they teach whole sentences in the passage's words."""
+LONGEST_ROW = 1_800
+"""Characters of a row: on a CPU, time goes by the tokens of the prompts."""
+CONTINUED = {"squad2": 16, "xquad/en": 10, "tydiqa/en": 16}
+"""Passages of reading sets whose questions are answered by the sentence that holds the short answer and its neighbour."""
+ASKED = 4
+"""Questions about one of these: they share its tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +74,18 @@ class _Counting:
         return sum(len(message.content) // 4 + 4 for message in messages)
 
 
+def _hit(key: str, row: dict[str, Any]) -> Hit:
+    return Hit(rank=0, score=0.0, text=row["text"], source="", title=row["title"], page=None, section="", start=0,
+               end=len(row["text"]), document_id=key, chunk_id=key, found_by=(), lang="en")  # fmt: skip
+
+
 class Prompts:
     """The product's own prompt for a question about passages that are known."""
 
     def __init__(self, embedder: Embedder, passages: dict[str, dict[str, Any]]) -> None:
         self._embedder, self._scorer, self._policy = embedder, _scorer(embedder), RefusalPolicy(embedder, "balanced")
         self._keys = list(passages)
-        self._hits = {
-            key: Hit(rank=0, score=0.0, text=row["text"], source="", title=row["title"], page=None, section="", start=0,
-                     end=len(row["text"]), document_id=key, chunk_id=key, found_by=(), lang="en") for key, row in passages.items()
-        }  # fmt: skip
+        self._hits = {key: _hit(key, row) for key, row in passages.items()}
         self._vectors = embedder.embed([f"{row['title']}\n{row['text']}"[:LOOKED_AT] for row in passages.values()], "passage")
 
     def of(self, question: Question, sentences: int) -> tuple[tuple[Message, ...], tuple[Evidence, ...]]:
@@ -160,20 +169,50 @@ def chunk_spans(folder: Path) -> tuple[dict[str, Any], list[Question]]:
     return prose, questions
 
 
-def sentences_of(folder: Path, name: str) -> tuple[dict[str, Any], list[Question]]:
-    """Questions of reading sets, answered by the whole sentence that the short answer stands in."""
+def continued(folder: Path, name: str) -> Iterator[dict[str, Any]]:
+    """Questions of a reading set about passages shown whole, answered by two sentences in the passage's words.
+
+    The sentence that the short answer stands in, and of those beside it the one that says more of the same, if one does.
+    """
     corpus, rows = load(folder, name)
-    passages = {key: row for key, row in corpus.items() if part_of(row["title"], name) == "train" and _in_sentences(row["text"])}
-    questions = []
+    by_passage: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for row in rows:
-        if not row["answerable"] or row["evidence"][0]["doc"] not in passages:
+        span = row["evidence"][0] if row["answerable"] else None
+        if (
+            span is None
+            or part_of(corpus[span["doc"]]["title"], name) != "train"
+            or not _in_sentences(corpus[span["doc"]]["text"])
+        ):
             continue
-        span = row["evidence"][0]
-        text = passages[span["doc"]]["text"]
-        holding = [s for s in split_sentences(text, "en") if s.start <= (span["start"] or 0) < s.end]
-        if holding:
-            questions.append(Question(row["question"].strip(), (holding[0].text,), span["doc"], name))
-    return passages, questions
+        text = corpus[span["doc"]]["text"]
+        sentences = [text[s.start : s.end] for s in split_sentences(text, "en")]
+        places = [n for n, s in enumerate(split_sentences(text, "en")) if s.start <= (span["start"] or 0) < s.end]
+        if places and len(sentences) >= 3 and len(text) < CHUNK:
+            by_passage[span["doc"]].append((row["question"].strip(), " ".join(_with_neighbour(sentences, places[0]))))
+    chosen = sorted(by_passage, key=lambda key: hashlib.sha256(key.encode()).hexdigest())
+    chosen = sorted(chosen, key=lambda key: -min(ASKED, len(by_passage[key])))[: CONTINUED[name]]
+    for key in chosen:
+        hit = _hit(key, corpus[key])
+        for question, answer in by_passage[key][:ASKED]:
+            asked = Question(question, (answer,), key, name)
+            yield _row(grounded_messages(question, [replace(hit, rank=1)]), answer, asked)
+
+
+def _with_neighbour(sentences: list[str], at: int) -> list[str]:
+    """The sentence `at`, and of those beside it the one that shares most of its words; in the passage's order."""
+    own = set(content_keys(sentences[at]))
+    beside = [n for n in (at + 1, at - 1) if 0 <= n < len(sentences) and own & set(content_keys(sentences[n]))]
+    best = max(beside, key=lambda n: len(own & set(content_keys(sentences[n]))), default=None)
+    return [sentences[n] for n in sorted([at] if best is None else [at, best])]
+
+
+def bounded(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Short rows whose answers take two sentences or more; of the other questions one row each. No row twice."""
+    short = [row for row in rows if sum(len(turn["content"]) for turn in row["messages"]) <= LONGEST_ROW]
+    long = [row for row in short if len(split_sentences(row["messages"][-1]["content"], "en")) > 1]
+    answered = {row["question"] for row in long}
+    rest = {row["question"]: row for row in short if row["question"] not in answered}
+    return list({json.dumps(row["messages"]): row for row in (*long, *rest.values())}.values())
 
 
 def training_rows(folder: Path, embedder: Embedder) -> Iterator[dict[str, Any]]:
@@ -185,10 +224,6 @@ def training_rows(folder: Path, embedder: Embedder) -> Iterator[dict[str, Any]]:
         yield from _rows(Prompts(embedder, passages), questions, (3, 5))
     passages, questions = chunk_spans(folder)
     yield from _rows(Prompts(embedder, passages), questions, (4,))
-    for name in ("squad2", "xquad/en", "tydiqa/en"):
-        passages, questions = sentences_of(folder, name)
-        step = max(1, 3 * len(questions) // SHORT_ROWS)
-        yield from _rows(Prompts(embedder, passages), questions[::step], (3,))
 
 
 def _rows(prompts: Prompts, questions: list[Question], sentences: tuple[int, ...]) -> Iterator[dict[str, Any]]:
@@ -226,13 +261,14 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     embedder = open_embedder(EmbeddingSettings(), args.models)
-    parts = {"train": training_rows(args.eval, embedder)}
+    made = [row for name in CONTINUED for row in continued(args.eval, name)]
+    parts: dict[str, Iterable[dict[str, Any]]] = {"train": [*bounded(training_rows(args.eval, embedder)), *made]}
     parts |= {part: held_rows(args.eval, part, embedder) for part in ("validation", "test")}
     for part, rows in parts.items():
         file = args.out / f"explain.{part}.jsonl"
-        made = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
-        file.write_text("".join(made), encoding="utf-8")
-        print(f"{file}: {len(made)} rows, sha256 {hashlib.sha256(file.read_bytes()).hexdigest()}", flush=True)
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+        file.write_text("".join(lines), encoding="utf-8")
+        print(f"{file}: {len(lines)} rows, sha256 {hashlib.sha256(file.read_bytes()).hexdigest()}", flush=True)
 
 
 if __name__ == "__main__":

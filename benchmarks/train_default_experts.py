@@ -123,15 +123,16 @@ def train(args: argparse.Namespace) -> None:
     from ckllm.experts.training.rows import examples, read_rows
 
     options = TrainingOptions(
-        rank=8, alpha=16, first_layer=8, epochs=args.epochs, learning_rate=6e-4, most_steps=args.steps,
-        pack_tokens=960, packs_per_step=1, max_tokens=1000, evaluate_every=30, checkpoint_every=5, patience=4,
+        rank=8, alpha=16, first_layer=args.first_layer, epochs=args.epochs, learning_rate=args.learning_rate,
+        most_steps=args.steps, pack_tokens=args.pack_tokens, packs_per_step=1, max_tokens=1000,
+        evaluate_every=args.evaluate_every, checkpoint_every=5, patience=4,
     )  # fmt: skip
     tokenizer = AutoTokenizer.from_pretrained(args.base, local_files_only=True)
     parts = [
         list(examples(read_rows(args.out / f"{args.name}.{part}.jsonl")[0], tokenizer, options.max_tokens))
         for part in ("train", "validation")
     ]
-    held = [example for example in parts[1] if args.name != "qa" or example.source.startswith("squad2")][:64]
+    held = [example for example in parts[1] if args.name != "qa" or example.source.startswith("squad2")][: args.held]
     model = with_adapter(args.base, options)
     started = time.monotonic()
 
@@ -299,6 +300,11 @@ def main() -> None:
         command.add_argument("--base", type=Path)
         command.add_argument("--epochs", type=int, default=1)
         command.add_argument("--steps", type=int, default=120)
+        command.add_argument("--pack-tokens", type=int, default=960)
+        command.add_argument("--first-layer", type=int, default=8)
+        command.add_argument("--learning-rate", type=float, default=6e-4)
+        command.add_argument("--held", type=int, default=64, help="rows of validation that are looked at")
+        command.add_argument("--evaluate-every", type=int, default=30, help="steps")
         command.add_argument("--adapter", type=Path)
         command.add_argument("--part", choices=("validation", "test"), default="test")
         command.add_argument("--limit", type=int)

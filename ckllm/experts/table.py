@@ -12,11 +12,15 @@ from ckllm.experts.base import BASE, Router
 from ckllm.experts.card import ADAPTER, CARD
 from ckllm.experts.registry import SHIPPED, Registry
 from ckllm.experts.routers.base_only import BaseOnlyRouter
-from ckllm.experts.routers.explicit import DefaultRouter, ExplicitRouter
+from ckllm.experts.routers.explicit import ExplicitRouter
+from ckllm.experts.routers.wording import WordingRouter
 
 if TYPE_CHECKING:
     from ckllm.config import RoutingSettings, Settings
     from ckllm.embedding.base import Embedder
+
+SHIPPED_DEFAULT = "qa"
+"""Beside it the wording of a question may choose another expert that ships; whoever sets another default means that one."""
 
 
 def experts_folder(settings: Settings) -> Path:
@@ -64,20 +68,23 @@ def open_router(settings: Settings, embedder: Callable[[], Embedder], registry: 
     Raises UsageError for a strategy without what it needs, DataError for a router that was tampered with.
     """
     experts = registry or open_registry(settings)
-    default = settings.routing.default if settings.routing.default in experts.serving(settings.llm.model) else BASE
-    automatic = _automatic(settings.routing, router_folder(settings), embedder, default)
+    serving = experts.serving(settings.llm.model)
+    default = settings.routing.default if settings.routing.default in serving else BASE
+    local = default == SHIPPED_DEFAULT and not settings.llm.base_url  # a server may have been given fewer adapters
+    shipped = [name for name, expert in serving.items() if expert.origin == "shipped"] if local else []
+    automatic = _automatic(settings.routing, router_folder(settings), embedder, WordingRouter(default, shipped))
     return ExplicitRouter({*experts.names, *getattr(automatic, "labels", ())}, automatic)
 
 
-def _automatic(routing: RoutingSettings, folder: Path, embedder: Callable[[], Embedder], default: str) -> Router:
+def _automatic(routing: RoutingSettings, folder: Path, embedder: Callable[[], Embedder], default: WordingRouter) -> Router:
     from ckllm.experts.routers.folder import has_router
     from ckllm.experts.routers.rule import RuleRouter
 
     strategy = routing.strategy
     if strategy == "auto":
         strategy = "head" if has_router(folder) else "rule" if routing.rules else "base-only"
-        if strategy == "base-only" and default != BASE:
-            return DefaultRouter(default)
+        if strategy == "base-only" and default.expert != BASE:
+            return default
     if strategy == "head":
         if not has_router(folder):
             raise UsageError("routing.strategy = head, but no router is trained: run `ckllm experts train-router --data FILE`")

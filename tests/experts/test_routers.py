@@ -20,7 +20,7 @@ from ckllm.experts.routers import measures, nearest, perceptron
 from ckllm.experts.routers.base_only import BaseOnlyRouter
 from ckllm.experts.routers.calibration import FALSE_ABSTENTION, decide, fit_temperature, fit_threshold
 from ckllm.experts.routers.centroid import CentroidScorer, RawMeanScorer, k_means
-from ckllm.experts.routers.explicit import DefaultRouter, ExplicitRouter
+from ckllm.experts.routers.explicit import ExplicitRouter
 from ckllm.experts.routers.features import BUCKETS, QuestionFeatures
 from ckllm.experts.routers.folder import load_router
 from ckllm.experts.routers.head import HeadScorer
@@ -375,11 +375,6 @@ def test_names_go_before_every_router() -> None:
 def test_bad_names_are_refused(expert: str) -> None:
     with pytest.raises(UsageError):
         ExplicitRouter(("qa",), BaseOnlyRouter()).route([RouteRequest("x", expert=expert)])
-
-
-def test_default_router() -> None:
-    (route,) = ExplicitRouter(("qa",), DefaultRouter("qa")).route([RouteRequest("x")])
-    assert (route.expert, route.strategy) == ("qa", "default")
 
 
 # -- figures

@@ -35,15 +35,3 @@ class ExplicitRouter:
             )
         first = max(weights, key=lambda name: weights[name])
         return Route(first, 1.0, dict(weights), weights, "explicit", "asked for")
-
-
-class DefaultRouter:
-    """One expert for every question: what serves while no router is trained."""
-
-    def __init__(self, expert: str) -> None:
-        self._expert = expert
-
-    def route(self, requests: Sequence[RouteRequest]) -> list[Route]:
-        scores = {self._expert: 1.0, BASE: 0.0}
-        reason = "no router is trained, and this expert is made for questions about documents"
-        return [Route(self._expert, 1.0, scores, {self._expert: 1.0}, "default", reason) for _ in requests]
