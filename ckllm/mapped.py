@@ -18,7 +18,7 @@ def release(folder: Path) -> int:
         return 0
     advise = ctypes.CDLL(None, use_errno=True).madvise
     advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    released = 0
+    released, folder = 0, folder.resolve()  # the system tells the real path
     for line in _MAPS.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
         span, rights, *_, path = line.split(maxsplit=5)
         if rights.startswith("r--") and Path(path).is_relative_to(folder):

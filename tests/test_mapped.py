@@ -39,6 +39,8 @@ def test_pages_of_a_folder_s_files_are_given_back_and_read_again(tmp_path: Path)
         assert release(tmp_path / "models") == SIZE
         assert [resident(file) for file in files] == [0, SIZE]
         assert maps[0][:] == content
+        (tmp_path / "by another name").symlink_to(tmp_path / "models")
+        assert release(tmp_path / "by another name") == SIZE
         for one in maps:
             one.close()
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 from ckllm.errors import DataError
@@ -44,12 +46,21 @@ def _whole(folder: Path) -> bool:
 
 
 def _fill(adapter: Path, base: Path, folder: Path) -> None:
-    _write_graph(adapter, base, folder / GRAPH)
+    _write_apart(adapter, base, folder / GRAPH)
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     (folder / "files.json").write_text(json.dumps(sizes), encoding="utf-8")
 
 
-def _write_graph(adapter: Path, base: Path, file: Path) -> None:
+def _write_apart(adapter: Path, base: Path, file: Path) -> None:
+    """`write_graph` in a process of its own: a service that did it would keep 140 MB of it for as long as it runs."""
+    command = [sys.executable, "-P", "-m", "ckllm.reader.adapter", str(adapter), str(base), str(file)]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise DataError(f"the reader could not be put together from {adapter} and {base}: {last}")
+
+
+def write_graph(adapter: Path, base: Path, file: Path) -> None:
     import numpy as np
     import openvino as ov
     from safetensors import safe_open
@@ -70,3 +81,10 @@ def _write_graph(adapter: Path, base: Path, file: Path) -> None:
             raise DataError(f"{adapter} changes {matrix}, which {BASE} does not have")
         tensors[matrix] = tensors[matrix] + scale * factors[f"{name}.lora_B"] @ factors[f"{name}.lora_A"]
     ov.save_model(Graph(shape, tensors).build_labels(factors["head.weight"], factors["head.bias"]), file, compress_to_fp16=False)
+
+
+if __name__ == "__main__":
+    try:
+        write_graph(*map(Path, sys.argv[1:]))
+    except DataError as error:
+        sys.exit(str(error))

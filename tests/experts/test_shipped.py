@@ -11,10 +11,10 @@ from ckllm.config import load_settings
 from ckllm.embedding.hashing import HashingEmbedder
 from ckllm.errors import DataError
 from ckllm.experts.base import BASE, RouteRequest
-from ckllm.experts.card import file_sha256
 from ckllm.experts.registry import SHIPPED, Registry, verify
 from ckllm.experts.routers.wording import WORDINGS, WordingRouter
 from ckllm.experts.table import open_router
+from ckllm.file_hash import file_sha256
 
 NAMES = Registry(Path("nowhere")).names
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from ckllm.contracts import Hit
 from ckllm.embedding.bundled import WEIGHTS, bundled_model
 from ckllm.embedding.bundled import prepare as prepare_base
 from ckllm.embedding.openvino_runtime import open_tokenizer
 from ckllm.embedding.tokens import load_tokenizer, tokens
-from ckllm.errors import UpstreamError
+from ckllm.errors import DataError, UpstreamError
 from ckllm.reader.adapter import BASE, GRAPH, SHIPPED, prepare
 from ckllm.reader.openvino_reader import OpenVinoReader
 from ckllm.reader.pairs import pair
@@ -124,3 +125,11 @@ def test_a_damaged_graph_is_said_and_made_anew(tmp_path: Path, models_folder: Pa
     assert graph.read_text(encoding="utf-8").startswith("<?xml")
     assert sum(json.loads((folder / "files.json").read_text(encoding="utf-8")).values()) > 80_000_000
     assert (base / WEIGHTS).exists()
+
+
+def test_an_adapter_of_another_model_is_named(tmp_path: Path, models_folder: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    save_file({"strange.lora_A": np.zeros((1, 2), np.float32)}, other, metadata={"scale": "1"})
+    with pytest.raises(DataError, match=r"could not be put together.*strange\.weight, which multilingual-e5-small does not have"):
+        prepare(other, models_folder / BASE, tmp_path)
+    assert not any(tmp_path.glob("*reader*"))
