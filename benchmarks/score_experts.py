@@ -27,9 +27,10 @@ from ckllm.citations.verification import TrainedVerifier
 from ckllm.contracts import Evidence, Hit, Message, Quote
 from ckllm.evaluation.metrics import paired_bootstrap, words
 from ckllm.experts.base import BASE
-from ckllm.experts.card import ADAPTER, CONFIG, Card, file_sha256, write_card
+from ckllm.experts.card import ADAPTER, CONFIG, Card, write_card
 from ckllm.experts.evaluation import Task, compare, scores
 from ckllm.experts.registry import SHIPPED
+from ckllm.file_hash import file_sha256
 
 GROUND = {"explain": "gain_evidence"}
 BASE_MODEL = "smollm2-135m-instruct"
