@@ -12,6 +12,7 @@ in the evidence tells the latter apart at 0.48, no better than chance, and adds 
 
 from __future__ import annotations
 
+import math
 import threading
 import unicodedata
 from collections import Counter
@@ -19,7 +20,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ckllm.embedding.base import Embedder, Vectors
-from ckllm.reader.base import SURE
 from ckllm.reader.evidence import SentenceReading
 
 COHORT = (
@@ -50,14 +50,15 @@ balanced refuses 99 % of the foreign questions, strict has the best balance agai
 three other articles, the share of answerable questions that are kept, and of adversarial and foreign ones that are refused,
 was: open 0.98, 0.04, 0.84; balanced 0.91, 0.18, 1.00; strict 0.71, 0.43, 1.00.
 """
-READ_THRESHOLDS: Mapping[str, float] = {"strict": 0.58, "balanced": 0.5, "open": 0.4}
+READ_THRESHOLDS: Mapping[str, float] = {"strict": 0.56, "balanced": 0.49, "open": 0.38}
 """The same where a reader chose the sentences that the question is compared with: what it passes over can no longer be close by
-chance. Chosen on 50 + 50 adversarial questions over one article and 60 + 60 of clapnq, with 60 + 60 of another article in view.
-"""
-SURE_LENIENCE = 0.06
-"""How much less closeness is asked for where the reader surely sees the words of an answer in the best sentence. Answerable
-questions kept and adversarial ones refused at balanced, without and with it: 0.83, 0.50 and 0.88, 0.42 of the article in view,
-0.92, 0.42 and 0.98, 0.36 of the other, 0.75, 0.82 and 0.75, 0.80 of clapnq; all of 50 foreign questions are refused either way.
+chance."""
+MARGIN_WEIGHT = 0.06
+MARGIN_SCALE = 4.0
+"""What the reader's margin in the best sentence adds to closeness: MARGIN_WEIGHT · tanh(margin / MARGIN_SCALE). Chosen, with the
+thresholds, on 80 + 80 adversarial questions over each of two articles and 107 questions of clapnq, none of which the reader was
+trained on. At balanced the share of answerable questions kept and of the others refused is 0.85 and 0.40, 0.85 and 0.55, 0.74 and
+0.85; with a step at a margin of 3 in its place it was 0.85 and 0.39, 0.86 and 0.51, 0.75 and 0.80 (threshold 0.50).
 """
 READ_LENIENCE = 0.08
 READ_ACROSS_SCRIPTS = 0.55
@@ -121,7 +122,7 @@ class RefusalPolicy:
         )
         needed = thresholds[self._caution] * (across if signals.across_scripts else 1.0)
         needed -= lenience if signals.in_one_sentence >= HELD else 0.0
-        needed -= SURE_LENIENCE if signals.read and signals.read.margin >= SURE else 0.0
+        needed -= MARGIN_WEIGHT * math.tanh(signals.read.margin / MARGIN_SCALE) if signals.read else 0.0
         if self.closeness(vector, signals.best_cosine) >= needed:
             return ""
         if signals.in_evidence < MENTIONED:

@@ -4,7 +4,6 @@ import pytest
 
 from ckllm.citations.refusal import RefusalPolicy, Signals, script
 from ckllm.embedding.hashing import HashingEmbedder
-from ckllm.reader.base import SURE
 from ckllm.reader.evidence import SentenceReading
 
 EMBEDDER = HashingEmbedder()
@@ -36,11 +35,12 @@ def test_across_scripts_less_closeness_is_asked_for() -> None:
     assert not doubt(Signals(0.4, 0.0, 0.0, across_scripts=True))
 
 
-def test_less_closeness_is_asked_for_where_a_reader_surely_sees_the_words() -> None:
-    between = 0.48
-    unsure, sure = (SentenceReading(margin, 0.5, 0, 4) for margin in (SURE - 1, SURE + 1))
-    assert doubt(Signals(between, 1.0, 0.0, read=unsure))
-    assert not doubt(Signals(between, 1.0, 0.0, read=sure))
+def test_less_closeness_is_asked_for_the_surer_a_reader_sees_the_words() -> None:
+    doubting, unsure, sure = (SentenceReading(margin, 0.5, 0, 4) for margin in (-4.0, 0.0, 4.0))
+    refused = [
+        [bool(doubt(Signals(close, 1.0, 0.0, read=read))) for close in (0.49, 0.53, 0.6)] for read in (doubting, unsure, sure)
+    ]
+    assert refused == [[True, True, False], [True, False, False], [False, False, False]]
     assert doubt(Signals(0.2, 1.0, 0.0, read=sure))
 
 
