@@ -171,9 +171,7 @@ def timed(router: ScoredRouter, texts: Sequence[str], vectors: Vectors) -> dict[
     return {name: round(float(np.quantile(took, share)), 2) for name, share in (("p50", 0.5), ("p95", 0.95))}
 
 
-def _candidates(
-    strategy: str, head: str, seed: int
-) -> dict[str, Callable[[Sequence[str], Vectors, Sequence[str]], TrainedScorer]]:
+def _candidates(strategy: str, head: str, seed: int) -> dict[str, Train]:
     """What is trained, by name; with AUTO every head."""
     if strategy != "head":
         return {strategy: SCORERS[strategy].fit}
