@@ -201,7 +201,9 @@ def train(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     rng = random.Random(args.seed)
     make = Examples(args.model)
-    rows = rng.sample(read(args.out / "squad.jsonl.gz"), args.rows) + read(args.out / "given.jsonl.gz")
+    times = {source: int(count) for source, _, count in (one.partition("=") for one in args.repeat)}
+    more = [row for row in read(args.out / "given.jsonl.gz") for _ in range(times.get(row["source"], 1))]
+    rows = rng.sample(read(args.out / "squad.jsonl.gz"), args.rows) + more
     held = rng.sample([row for row in read(args.out / "validation.jsonl.gz") if row["source"].startswith("squad2")], 160)
     rows = [{**row, "question": row["question"].lower().rstrip("?").strip()} if rng.random() < TYPED else row for row in rows]
     examples, validation = ([e for e in map(make.of, part) if e] for part in (rows, held))
@@ -332,6 +334,7 @@ def main() -> None:
     second = which.add_parser("train")
     second.add_argument("--minutes", type=float, default=60.0)
     second.add_argument("--rows", type=int, default=40_000)
+    second.add_argument("--repeat", nargs="*", default=[], metavar="SOURCE=TIMES", help="rows that are shown more than once")
     second.add_argument("--rate", type=float, default=LEARNING_RATE)
     second.add_argument("--seed", type=int, default=5)
     second.add_argument("--further", type=Path, help="an adapter to go on from, instead of beginning anew")

@@ -18,6 +18,12 @@ KNOWN = {
 }  # fmt: skip
 """Figures of an evaluation that the table shows, where a run has them."""
 
+OUTCOMES = {
+    "generated": "Written and supported", "quoted": "Exact quotes", "refused": "Refused", "failed": "Failed",
+    "sent_away": "Sent away",
+}  # fmt: skip
+"""What became of questions; a full or slow queue sends them away."""
+
 Samples = Mapping[str, Mapping[str, float]]
 
 
@@ -32,9 +38,9 @@ def samples(text: str, label: str) -> dict[str, dict[str, float]]:
 
 
 def outcomes(text: str) -> dict[str, int]:
-    """Answers since the service was started: generated, quoted, refused, failed."""
+    """Answers since the service was started: generated, quoted, refused, failed, sent away by the queue."""
     counts = samples(text, "outcome").get("ckllm_answers_total", {})
-    return {name: int(counts.get(name, 0)) for name in ("generated", "quoted", "refused", "failed")}
+    return {name: int(counts.get(name, 0)) for name in OUTCOMES}
 
 
 def stages(text: str) -> list[tuple[str, float]]:

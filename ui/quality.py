@@ -40,10 +40,8 @@ def _service(now: State) -> None:
     if not total:
         st.html('<p class="ck-lead">Nothing has been asked since the service was started.</p>')
         return
-    st.html(f'<p class="ck-lead">{total} answers since the service was started</p>')
-    columns = st.columns(4)
-    told = {"generated": "Written and supported", "quoted": "Exact quotes", "refused": "Refused", "failed": "Failed"}
-    for column, (name, label) in zip(columns, told.items(), strict=True):
+    st.html(f'<p class="ck-lead">{total} questions since the service was started</p>')
+    for column, (name, label) in zip(st.columns(len(figures.OUTCOMES)), figures.OUTCOMES.items(), strict=True):
         column.metric(label, f"{counts[name] / total:.0%}", help=f"{counts[name]} of {total}")
     spent = figures.stages(text)
     longest = max((value for _, value in spent), default=1.0)

@@ -88,8 +88,8 @@ async def _kept(
                 if conversation:
                     await core.work(core.conversations().append, conversation, caller, event.answer)
             yield event
-    except CkllmError:
-        core.metrics.failed()
+    except CkllmError as error:
+        core.metrics.failed(error)
         raise
     finally:
         await events.aclose()

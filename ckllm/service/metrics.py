@@ -15,6 +15,8 @@ from prometheus_client import (
 )
 
 from ckllm.contracts import Answer, to_json
+from ckllm.errors import CkllmError
+from ckllm.service.errors import HttpError
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
@@ -39,8 +41,8 @@ class Metrics:
         )
         self._tokens = Counter("ckllm_tokens", "Tokens read and written by the model", ("kind",), registry=self._registry)
         self._answers = Counter(
-            "ckllm_answers", "Answers: generated, quoted (the draft was not supported), refused, failed", ("outcome",),
-            registry=self._registry,
+            "ckllm_answers", "Questions: generated, quoted (no draft held), refused, failed; sent_away by the queue",
+            ("outcome",), registry=self._registry,
         )  # fmt: skip
         self._sentences = Counter("ckllm_sentences", "Sentences of answers", ("supported",), registry=self._registry)
         for name, text, count in (
@@ -65,8 +67,9 @@ class Metrics:
         for stage, seconds in to_json(answer.timings).items():
             self._stages.labels(stage.removesuffix("_s")).observe(seconds)
 
-    def failed(self) -> None:
-        self._answers.labels("failed").inc()
+    def failed(self, error: CkllmError) -> None:
+        """A question without an answer; one that the queue sent away says that the service is busy, not that it is broken."""
+        self._answers.labels("sent_away" if isinstance(error, HttpError) and error.status in (429, 503) else "failed").inc()
 
     def text(self) -> bytes:
         return generate_latest(self._registry)

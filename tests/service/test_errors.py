@@ -217,6 +217,9 @@ def test_too_many_questions_are_told_to_come_back(slow_service: Served) -> None:
         if response.status_code == 429:
             assert int(response.headers["retry-after"]) >= 1
             assert envelope(response)["code"] == "too_many_questions"
+    counted = slow_service.core.metrics.text().decode()
+    assert 'ckllm_answers_total{outcome="sent_away"} 3.0' in counted
+    assert 'outcome="failed"' not in counted, "busy is not broken"
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(slow_service: Served) -> None:
