@@ -34,15 +34,18 @@ from ckllm.file_hash import file_sha256
 
 GROUND = {"explain": "gain_evidence"}
 BASE_MODEL = "smollm2-135m-instruct"
-MOST_TOKENS = {"explain": 64, "code": 32, "reasoning": 64}
+MOST_TOKENS = {"qa": 24, "explain": 64, "code": 32, "reasoning": 64}
 """Of an answer; 64 is the product's default."""
 DESCRIPTIONS = {
+    "qa": "shortest exact answers to questions about passages",
     "explain": "answers of several sentences in the words of the passages",
     "code": "shortest exact answers to questions about source code",
     "reasoning": "the two facts of the passages that a comparison takes",
 }
-LICENCES = {"explain": "CC-BY-SA-4.0", "code": "PSF-2.0", "reasoning": "Apache-2.0"}
+LICENCES = {"qa": "CC-BY-SA-4.0", "explain": "CC-BY-SA-4.0", "code": "PSF-2.0", "reasoning": "Apache-2.0"}
 SETS = {
+    "qa": {"squad2, xquad/en": "CC BY-SA 4.0, articles that are in neither other part",
+           "tydiqa/en": "Apache-2.0, articles that are in neither other part"},
     "explain": {"clapnq": "Apache-2.0, passages that are in neither other part", "chunk_spans": "MIT, two documents",
                 "squad2, xquad/en": "CC BY-SA 4.0, articles that are in neither other part",
                 "tydiqa/en": "Apache-2.0, articles that are in neither other part"},
@@ -55,13 +58,18 @@ def read(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
+def test_rows(out: Path, name: str) -> list[dict[str, Any]]:
+    """Those that have an answer: how refusing is traded against answering, `train_default_experts.py score` measures."""
+    return [row for row in read(out / f"{name}.test.jsonl") if row["answers"]]
+
+
 def answer(args: argparse.Namespace) -> None:
     """Greedy answers, written as they come; those of an earlier run that was stopped are kept."""
     from ckllm.llm.base import GenerationRequest
     from ckllm.llm.openvino import OpenVinoLLM
     from ckllm.llm.table import openvino_folder
 
-    rows = read(args.out / f"{args.name}.test.jsonl")[: args.rows]
+    rows = test_rows(args.out, args.name)[: args.rows]
     folder = args.out / args.who if args.who == args.name else SHIPPED / args.who
     adapters = {} if args.who == BASE else {str(folder): 1.0}
     file = args.out / f"{args.name}.{args.who}.answers.jsonl"
@@ -82,7 +90,7 @@ def answer(args: argparse.Namespace) -> None:
 
 def figures(out: Path, name: str, against: str = BASE) -> dict[str, Any]:
     """Scores of expert and the other on the rows that both have answered, with the interval of the gain in F1."""
-    rows = read(out / f"{name}.test.jsonl")
+    rows = test_rows(out, name)
     said = {who: [one["answer"] for one in read(out / f"{name}.{who}.answers.jsonl")] for who in (name, against)}
     rows = rows[: min(map(len, said.values()))]
     tasks = [Task(tuple(Message(**turn) for turn in row["messages"][:-1]), tuple(row["answers"])) for row in rows]
@@ -96,7 +104,7 @@ def figures(out: Path, name: str, against: str = BASE) -> dict[str, Any]:
             each[part] = evidence_found(rows, answers)
         elif name == "reasoning":
             found[part] |= both_facts(rows, answers)
-        else:
+        elif name == "code":
             found[part] |= exact_as_written(rows, answers)
     if each:
         found["gain_evidence"] = {
@@ -203,7 +211,7 @@ def through(args: argparse.Namespace) -> None:
     from ckllm.assembly import open_knowledge_base
     from ckllm.config import load_settings
 
-    rows = read(args.out / f"{args.name}.test.jsonl")[: args.rows]
+    rows = test_rows(args.out, args.name)[: args.rows]
     shown = [one for row in rows for one in row["evidence"]]
     files = {f"{one['title'].replace(' ', '-')}.md": f"# {one['title']}\n\n{one['text']}\n" for one in shown}
     experts = [{"name": args.name, "adapter": str(args.out / args.name)}] if (args.out / args.name).is_dir() else []
@@ -230,7 +238,7 @@ def ship(args: argparse.Namespace) -> None:
     gain = found[GROUND.get(args.name, "gain_f1")]
     if gain["low"] <= 0 or found["gain_f1"]["mean"] <= 0:
         sys.exit(f"not shipped: the gain over the base model is {gain}, in F1 {found['gain_f1']}")
-    if (args.out / f"{args.name}.qa.answers.jsonl").exists():
+    if args.name != "qa" and (args.out / f"{args.name}.qa.answers.jsonl").exists():
         other = figures(args.out, args.name, "qa")
         found |= {"qa": other[BASE], "gain_f1_over_qa": other["gain_f1"]}
     target = SHIPPED / args.name

@@ -3,9 +3,9 @@
     python benchmarks/train_default_experts.py data  --eval DIR --out WORK
     python benchmarks/train_default_experts.py train --base MODEL_DIR --out WORK [--name EXPERT]
     python benchmarks/train_default_experts.py score --base MODEL_DIR --out WORK [--adapter DIR] [--limit N]
-    python benchmarks/train_default_experts.py ship  --base MODEL_DIR --out WORK --adapter DIR
 
-DIR holds question-answering sets as `SET/corpus.jsonl` and `SET/questions.jsonl`.
+DIR holds question-answering sets as `SET/corpus.jsonl` and `SET/questions.jsonl`. What was trained is put into the package by
+`benchmarks/score_experts.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import hashlib
 import json
 import math
 import random
-import shutil
 import sys
 import time
 from collections import defaultdict
@@ -253,45 +252,10 @@ def summed(results: list[dict[str, Any]]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def ship(args: argparse.Namespace) -> None:
-    """Copy the adapter into the package with its card; refused where its F1's interval reaches down to the base model's."""
-    from ckllm.experts.card import ADAPTER, CONFIG, Card, write_card
-    from ckllm.experts.registry import SHIPPED
-    from ckllm.file_hash import file_sha256
-
-    found = {
-        name: json.loads((args.out / f"{name}.test.scores.json").read_text(encoding="utf-8"))
-        for name in ("base", args.adapter.name)
-    }
-    base, expert = found["base"], found[args.adapter.name]
-    if expert["f1_interval"][0] <= base["f1_interval"][1]:
-        figures = [f"{one['f1']:.3f} {one['f1_interval']}" for one in (expert, base)]
-        sys.exit(f"not shipped: F1 {figures[0]} does not clearly beat the base model's {figures[1]}")
-    target = SHIPPED / "qa"
-    target.mkdir(parents=True, exist_ok=True)
-    for file in (ADAPTER, CONFIG):
-        shutil.copyfile(args.adapter / file, target / file)
-    train_file = args.out / "qa.train.jsonl"
-    write_card(Card(
-        name="qa", description="shortest exact answers to questions about passages", base_model="smollm2-135m-instruct",
-        base_sha256=file_sha256(args.base / "model.safetensors"), adapter_sha256=file_sha256(target / ADAPTER),
-        config_sha256=file_sha256(target / CONFIG), languages=("en",), licence="CC-BY-SA-4.0", revision="1",
-        scores={"expert": expert, "base": base},
-        training={
-            "data_sha256": file_sha256(train_file), "rows": len(train_file.read_text(encoding="utf-8").splitlines()),
-            "sets": {"squad2": "CC BY-SA 4.0, 4 articles", "xquad/en": "CC BY-SA 4.0, articles that are in neither other part",
-                     "tydiqa/en": "Apache-2.0, articles that are in neither other part"},
-            "validation_articles": sorted(VALIDATION), "test_articles": sorted(TEST),
-            "command": f"python benchmarks/train_default_experts.py train --epochs {args.epochs} --steps {args.steps}",
-        },
-    ), target)  # fmt: skip
-    print(f"shipped to {target}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    for name, run in (("data", data), ("train", train), ("score", score), ("ship", ship)):
+    for name, run in (("data", data), ("train", train), ("score", score)):
         command = commands.add_parser(name)
         command.set_defaults(run=run)
         command.add_argument("--out", type=Path, required=True)

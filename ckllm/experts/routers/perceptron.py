@@ -12,9 +12,7 @@ from ckllm.experts.routers.features import NGrams
 from ckllm.experts.routers.logistic import Linear, hashed_place
 
 HIDDEN = 64
-"""Units of one network."""
-SEEDS = 1
-"""Networks that are averaged. Three of them cost three times as much and were no better."""
+"""Units."""
 PENALTY = 0.3
 """scikit-learn's alpha: how much large weights cost."""
 EPOCHS = 15
@@ -24,7 +22,7 @@ RATE = 3e-3
 
 @dataclass(frozen=True, slots=True)
 class Perceptron:
-    """softmax(relu(x · hidden) · out + bias). Averaged networks stand beside each other in the hidden layer."""
+    """softmax(relu(x · hidden) · out + bias)."""
 
     hidden: Linear
     out: NDArray[np.float32]
@@ -40,7 +38,7 @@ class Perceptron:
 def fit(
     dense: NDArray[np.float32], ngrams: NGrams, classes: NDArray[np.int64], count: int, buckets: int, seed: int = 0
 ) -> Perceptron:
-    """Minimise cross-entropy with Adam, SEEDS times. `classes` (questions,) holds each of 0 … count - 1 at least once."""
+    """Minimise cross-entropy with Adam. `classes` (questions,) holds each of 0 … count - 1 at least once."""
     from scipy.sparse import csr_matrix, hstack
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
@@ -48,20 +46,13 @@ def fit(
     used, columns = np.unique(ngrams.columns, return_inverse=True)
     sparse = csr_matrix((ngrams.values, columns, ngrams.starts), shape=(ngrams.rows, max(1, len(used))))
     inputs, width = hstack([csr_matrix(dense), sparse], format="csr"), dense.shape[1]
-    entered, hidden_bias, out, bias = [], [], [], []
-    for number in range(SEEDS):
-        model = MLPClassifier((HIDDEN,), alpha=PENALTY, learning_rate_init=RATE, max_iter=EPOCHS, random_state=seed + number)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is chosen: more of them learn by heart
-            model.fit(inputs, classes)
-        last, last_bias = model.coefs_[1], model.intercepts_[1]
-        if count == 2:  # scikit-learn has one output for two classes: the logit of the second
-            last, last_bias = np.hstack([0 * last, last]), np.append(0 * last_bias, last_bias)
-        entered.append(model.coefs_[0])
-        hidden_bias.append(model.intercepts_[0])
-        out.append(last / SEEDS)
-        bias.append(last_bias / SEEDS)
-    weights = np.hstack(entered).astype(np.float32)
-    hashed, place = hashed_place(weights[width:], used, buckets)
-    hidden = Linear(weights[:width], hashed, place, np.concatenate(hidden_bias).astype(np.float32))
-    return Perceptron(hidden, np.vstack(out).astype(np.float32), np.sum(bias, axis=0).astype(np.float32))
+    model = MLPClassifier((HIDDEN,), alpha=PENALTY, learning_rate_init=RATE, max_iter=EPOCHS, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is chosen: more of them learn by heart
+        model.fit(inputs, classes)
+    (weights, out), (hidden_bias, bias) = model.coefs_, model.intercepts_
+    if count == 2:  # scikit-learn has one output for two classes: the logit of the second
+        out, bias = np.hstack([0 * out, out]), np.append(0 * bias, bias)
+    hashed, place = hashed_place(weights[width:].astype(np.float32), used, buckets)
+    hidden = Linear(weights[:width].astype(np.float32), hashed, place, hidden_bias.astype(np.float32))
+    return Perceptron(hidden, out.astype(np.float32), bias.astype(np.float32))
