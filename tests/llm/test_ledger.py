@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from ckllm.experts.base import BASE
+from ckllm.experts.registry import SHIPPED
 from ckllm.knowledge_base import KnowledgeBase
 from ckllm.llm.base import BaseLLM, GenerationRequest
 from ckllm.llm.local import LocalLLM
 from ckllm.llm.openai_compatible import OpenAiCompatibleLLM
 from ckllm.llm.openvino import OpenVinoLLM
 from ckllm.llm.scripted import ScriptedLLM
+from tests.experts.models import random_adapter
 from tests.knowledge import add, knowledge_base
 from tests.llm.server import FakeServer
 
@@ -30,51 +34,83 @@ TEXTS = {
 _PASSAGE = re.compile(r"<passage (\d+): [^\n]*>\n(.*?)\n</passage>", re.DOTALL)
 
 
-def _recorded_ids(llm: LocalLLM, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
-    """The ids that the model is run on, as text with its control tokens."""
-    given: list[list[int]] = []
+ADAPTER = "sailing-adapter"
+"""The fake server offers one of this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """An engine of its own, an adapter that fits its model, and what the model was last given."""
+
+    llm: BaseLLM
+    last: Callable[[], tuple[str, str]]
+    """The prompt, and the adapter that it was run with: its folder, or its name at a server; "" for the model as it is."""
+    adapter: Path = SHIPPED / "qa"
+    base_url: str = ""
+
+
+def _local(llm: LocalLLM, monkeypatch: pytest.MonkeyPatch, adapter: Path = SHIPPED / "qa") -> Engine:
+    """What is recorded: the ids that the model is run on, as text with its control tokens."""
+    given: list[tuple[list[int], str]] = []
     run = llm._tokens
 
     def tokens(ids: list[int], request: GenerationRequest, *rest: object) -> Iterator[int]:
-        given.append(list(ids))
+        given.append((list(ids), "".join(request.adapters)))
         return run(ids, request, *rest)  # type: ignore[arg-type]  # as it was called
 
     monkeypatch.setattr(llm, "_tokens", tokens)
-    return lambda: llm.model.tokenizer.decode(given[-1], skip_control=False)
+    return Engine(llm, lambda: (llm.model.tokenizer.decode(given[-1][0], skip_control=False), given[-1][1]), adapter)
+
+
+def _scripted() -> Engine:
+    llm = ScriptedLLM(["The Kestrel bridge was opened by Ada Brandt."])
+
+    def last() -> tuple[str, str]:
+        return "\n".join(message.content for message in llm.requests[-1].messages), "".join(llm.requests[-1].adapters)
+
+    return Engine(llm, last)
 
 
 @pytest.fixture(params=["scripted", "openai", "openvino", "transformers"])
-def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[BaseLLM, Callable[[], str]]]:
-    """An engine of its own, and what its model was last given."""
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Engine]:
     match request.param:
         case "scripted":
-            scripted = ScriptedLLM(["The Kestrel bridge was opened by Ada Brandt."])
-            yield scripted, lambda: "\n".join(message.content for message in scripted.requests[-1].messages)
+            yield _scripted()
         case "openai":
             server: FakeServer = request.getfixturevalue("server")
+
+            def last() -> tuple[str, str]:
+                body = server.bodies[-1]
+                return "\n".join(one["content"] for one in body["messages"]), body["model"].removeprefix("small")
+
             with OpenAiCompatibleLLM(server.url, "small", timeout_s=5) as llm:
-                yield llm, lambda: "\n".join(message["content"] for message in server.bodies[-1]["messages"])
+                yield Engine(llm, last, base_url=server.url)
         case "openvino":
             with OpenVinoLLM(request.getfixturevalue("smollm2_folder"), model_id="smollm2-135m-instruct") as local:
-                yield local, _recorded_ids(local, monkeypatch)
+                yield _local(local, monkeypatch)
         case _:
             from ckllm.llm.transformers import TransformersLLM
 
-            with TransformersLLM(str(request.getfixturevalue("tiny_folder")), device="cpu") as local:
-                yield local, _recorded_ids(local, monkeypatch)
+            model = request.getfixturevalue("tiny_folder")
+            with TransformersLLM(str(model), device="cpu") as local:
+                yield _local(local, monkeypatch, random_adapter(model, tmp_path / "adapter", 1))
 
 
 @pytest.fixture
-def opened(tmp_path: Path, engine: tuple[BaseLLM, Callable[[], str]]) -> Iterator[KnowledgeBase]:
-    with knowledge_base(tmp_path, llm=engine[0], retrieval__evidence_tokens=200, answer__max_tokens=4) as kb:
+def opened(tmp_path: Path, engine: Engine) -> Iterator[KnowledgeBase]:
+    settings = {"retrieval__evidence_tokens": 200, "answer__max_tokens": 4, "llm__base_url": engine.base_url}
+    experts = [{"name": ADAPTER, "adapter": str(engine.adapter)}]
+    with knowledge_base(tmp_path / "home", llm=engine.llm, experts=experts, **settings) as kb:
         for name, text in TEXTS.items():
             add(kb, name, text)
         yield kb
 
 
-def test_the_ledger_equals_what_the_engine_was_given(opened: KnowledgeBase, engine: tuple[BaseLLM, Callable[[], str]]) -> None:
-    answer = opened.ask(QUESTION, k=12, expert="base")
-    given = engine[1]()
+@pytest.mark.parametrize("expert", [BASE, ADAPTER])
+def test_the_ledger_equals_what_the_engine_was_given(opened: KnowledgeBase, engine: Engine, expert: str) -> None:
+    answer = opened.ask(QUESTION, k=12, expert=expert)
+    given, adapter = engine.last()
+    assert adapter == ("" if expert == BASE else ADAPTER if engine.base_url else str(engine.adapter))
     inside = [(str(entry.marker), entry.hit.text) for entry in answer.evidence if entry.in_prompt]
     left_out = [entry.hit.text for entry in answer.evidence if not entry.in_prompt]
     assert inside
