@@ -1,4 +1,4 @@
-"""Archives as folders: zip, tar (also compressed) and single compressed files, within limits.
+"""Archives as folders: zip, tar (also compressed), single compressed files and mailboxes (mbox), within limits.
 
 Members are written one by one under names of our own making, so that no member's name decides where bytes go.
 """
@@ -8,7 +8,9 @@ from __future__ import annotations
 import bz2
 import gzip
 import hashlib
+import io
 import lzma
+import re
 import tarfile
 import unicodedata
 import zipfile
@@ -24,10 +26,21 @@ from ingestion.nesting import depth
 from ingestion.parse.decode import decode
 from ingestion.parse.text import clean, source_name
 
-ARCHIVE_TYPES = frozenset({"application/zip", "application/x-tar", "application/gzip", "application/x-bzip2", "application/x-xz"})
+ARCHIVE_TYPES = frozenset(
+    [
+        "application/zip",
+        "application/x-tar",
+        "application/gzip",
+        "application/x-bzip2",
+        "application/x-xz",
+        "application/mbox",
+    ]
+)
 """The media types of `detect` that `members` opens; everything else goes to a parser."""
 
 _PIECE = 1 << 20
+_ENVELOPE = re.compile(rb"From \S+.*\d:\d\d.*\b\d{4}\b")
+_QUOTED_FROM = re.compile(rb">+From ")
 _IGNORED = ("__MACOSX/", ".DS_Store", "Thumbs.db")
 _SINGLE: dict[str, tuple[Callable[..., Any], str]] = {
     "application/gzip": (gzip.open, ".gz"),
@@ -104,6 +117,11 @@ def _entries(stream: IO[bytes], source: Source) -> Iterator[_Entry]:
         with zipfile.ZipFile(stream) as archive:
             yield from _zip_entries(archive)
         return
+    if stream.read(5) == b"From ":
+        stream.seek(0)
+        yield from _messages(stream)
+        return
+    stream.seek(0)
     try:
         with tarfile.open(fileobj=stream, mode="r|*", bufsize=_PIECE) as tar:
             if tar.next() is not None:  # zeros alone pass for a tar without members
@@ -136,6 +154,21 @@ def _zip_entries(archive: zipfile.ZipFile) -> Iterator[_Entry]:
         else:
             with archive.open(info) as member:
                 yield _Entry(name, member)
+
+
+def _messages(mailbox: IO[bytes]) -> Iterator[_Entry]:
+    """Of a mailbox each message: it begins with a line "From SENDER DATE" behind an empty one (RFC 4155)."""
+    number, blank = 0, True
+    lines: list[bytes] = []
+    for line in mailbox:
+        if blank and _ENVELOPE.match(line):
+            if number:
+                yield _Entry(f"{number:05d}.eml", io.BytesIO(b"".join(lines)))
+            number, lines = number + 1, []
+        else:
+            lines.append(line[1:] if _QUOTED_FROM.match(line) else line)
+        blank = not line.strip()
+    yield _Entry(f"{number:05d}.eml", io.BytesIO(b"".join(lines)))
 
 
 def _tar_entries(tar: tarfile.TarFile) -> Iterator[_Entry]:

@@ -14,6 +14,8 @@ _BOMS = (
 )
 _SAMPLE = 64 * 1024
 _SPARSE = 0.12
+_POLISH = (b"\x8c\x8f\x9c\x9f\xa5\xb9", b"\xa1\xa6\xac\xb1\xb6\xbc")
+"""ą, ś and ź in cp1250, and in ISO 8859-2."""
 _CANDIDATES = [
     "cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256",
     "cp1257", "koi8_r", "koi8_u", "shift_jis", "cp932", "euc_jp",
@@ -25,6 +27,16 @@ _NOT_DECLARED = frozenset(
         "raw-unicode-escape",
     ]
 )  # fmt: skip
+_EAST_ASIAN = {
+    "gb18030": (range(0xB0, 0xD8), 0xA1, False),
+    "euc_jp": (range(0xB0, 0xD0), 0xA1, True),
+    "cp949": (range(0xB0, 0xC9), 0xA1, False),
+    "cp932": (range(0x88, 0x98), 0x40, True),
+    "big5": (range(0xA4, 0xC7), 0x40, False),
+}
+"""First bytes of the common characters, their least second byte, and whether kana are common. The first of equals wins."""
+_HANGUL = frozenset("이다는의에을가하고은지기로서사한대도리자어나시인수일해정부전")
+"""The most frequent syllables."""
 _WESTERN = frozenset("ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜßàáâãäåæçèéêëìíîïñòóôõöøùúûüÿŒœ’‘“”„–—…€£°§©®™«»·•¿¡ºª±µ½¼²³\xa0")
 
 
@@ -62,7 +74,7 @@ def _cut_or_rare(data: bytes, error: UnicodeDecodeError) -> bool:
     text = data.decode("utf-8", "replace")
     broken = text.count("\ufffd")
     right = sum(1 for character in text if character > "\x7f") - broken
-    return right > 20 * broken
+    return right >= 2 * broken  # of bytes in another encoding, hardly any pair is a character of UTF-8 by chance
 
 
 def _known(name: str) -> str:
@@ -108,20 +120,61 @@ def guess(data: bytes) -> str:
     sample = _sample(data)
     high = sum(byte > 0x7F for byte in sample)
     letters = sum(chr(byte).isalpha() for byte in sample if byte < 0x80) + high
+    if central := _central_european(sample, high):
+        return central
     western = _reads_as_western(sample)
-    if western and ((high < _SPARSE * max(1, letters) and high < 20) or len(sample) < 64):
+    runs = len(re.findall(rb"[\x80-\xff]+", sample))
+    if western and ((high < _SPARSE * max(1, letters) and high < 20) or (len(sample) < 64 and high < 2 * runs)):
         return "cp1252"
     from charset_normalizer import from_bytes
 
     best = from_bytes(sample, cp_isolation=_CANDIDATES, enable_fallback=False).best()
     found = str(best.encoding) if best else ""
+    if found in _EAST_ASIAN or found in ("shift_jis", "euc_kr"):
+        return max(_EAST_ASIAN, key=lambda name: _common_characters(sample, name))
     if (
         western
         and (not found or found.startswith(("cp125", "iso8859", "mac", "cp4", "cp8")))
         and high < _SPARSE * max(1, letters)
     ):
         return found if found in ("cp1250", "cp1254", "cp1257", "iso8859_2") else "cp1252"
-    return {"shift_jis": "cp932", "euc_kr": "cp949"}.get(found, found)
+    return found
+
+
+def _central_european(sample: bytes, high: int) -> str:
+    """cp1250 or ISO 8859-2 where signs of cp1252 stand inside words: "£ód", "g³os". "" where they do not."""
+    letters = sum(chr(byte).isalpha() for byte in sample if byte < 0x80) + high
+    inside = len(re.findall(rb"[\xa3\xa5\xa6][a-z\x80-\xff]{3}|[A-Za-z][\xb1\xb3\xb6\xb9\xbc](?=[A-Za-z])", sample))
+    if high > 0.4 * letters or 10 * inside < max(1, high):
+        return ""
+    windows, standard = (len(re.findall(rb"[A-Za-z][%s]|[%s][A-Za-z]" % (signs, signs), sample)) for signs in _POLISH)
+    return "iso8859_2" if standard > windows else "cp1250"
+
+
+def _common_characters(sample: bytes, encoding: str) -> float:
+    """Share of the double bytes that stand for common characters, if this is the encoding; -1 where it cannot be.
+
+    The common ones have the first bytes that each standard gives its first level of characters.
+    """
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(sample)
+    except UnicodeDecodeError:
+        return -1.0
+    firsts, seconds, kana = _EAST_ASIAN[encoding]
+    common, counted = 0.0, 0
+    for character in text:
+        code = character.encode(encoding) if character > "\x7f" else b""
+        if len(code) == 2 and not _is_sign(character):
+            counted += 1
+            is_kana = "\u3040" <= character <= "\u30ff"
+            common += kana if is_kana else code[0] in firsts and code[1] >= seconds
+    if encoding == "cp949" and not _HANGUL.isdisjoint(text):
+        common += 0.01  # short texts in the other two may consist of bytes that are syllables as well
+    return common / counted if counted else -0.5
+
+
+def _is_sign(character: str) -> bool:
+    return "\u3000" <= character <= "\u303f" or "\uff00" <= character <= "\uff65" or "\u2000" <= character <= "\u2bff"
 
 
 def _reads_as_western(sample: bytes) -> bool:

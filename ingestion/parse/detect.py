@@ -14,12 +14,14 @@ from ckllm.contracts import Source
 from ckllm.errors import DataError
 from ingestion.parse.containers import ole_type, zip_type
 from ingestion.parse.decode import decode
-from ingestion.parse.text import source_name
+from ingestion.parse.text import DATA_URI, source_name
 from ingestion.parse.text_types import CODE_SUFFIXES, SUFFIXES, TYPES_WITH_BLOBS, text_type
 
 HEAD = 64 * 1024
 MAX_RUN = 1024 * 1024
 _BLOCK = MAX_RUN // 2
+_MAX_ZEROS = 0.02
+"""Share of zero bytes that a text may have, as logs do after a crash."""
 
 _IMAGES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF87a", "image/gif"), (b"GIF89a", "image/gif"),
@@ -35,6 +37,7 @@ _REFUSED = (
     (b"\x7fELF", "a program, not a document"),
     (b"MZ\x90", "a program, not a document"),
     (b"PAR1", "a Parquet table, which is not supported: export it as CSV"),
+    (b"\x78\x9f\x3e\x22", "an Outlook winmail.dat, which is not supported: ask the sender for the mail in HTML or plain text"),
     (b"SQLite format 3\x00", "a database, not a document: export its tables as CSV"),
 )
 _WHITE = re.compile(rb"[\s]")
@@ -66,7 +69,7 @@ def detect(source: Source, max_bytes: int) -> str:
 
 def _binary_type(path: Path, head: bytes) -> str:
     """Media type by magic bytes, "" for what may be text."""
-    if b"%PDF-" in head[:1024]:
+    if _is_pdf(head):
         return "application/pdf"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return zip_type(path)
@@ -87,6 +90,12 @@ def _binary_type(path: Path, head: bytes) -> str:
     return ""
 
 
+def _is_pdf(head: bytes) -> bool:
+    """The mark stands at the start, or, behind something else, within the first 1,024 bytes; a text may merely mention it."""
+    at = head[:1024].find(b"%PDF-")
+    return at >= 0 and (not head[:at].strip() or bool(re.search(rb"\d+\s+\d+\s+obj\b", head)))
+
+
 def _text_type(source: Source, head: bytes) -> str:
     text, encoding = decode(head)
     if not _is_text(text, head, encoding):
@@ -104,7 +113,9 @@ def _is_text(text: str, head: bytes, encoding: str) -> bool:
         odd = sum(count for control, count in _controls(text) if control not in "\t\n\r\f\x0b\x1b\x08")
         return odd <= 0.02 * len(text)
     if b"\x00" in head and not encoding.startswith(("utf-16", "utf-32")):
-        return False
+        if encoding not in ("utf-8", "utf-8-sig") or head.count(b"\x00") > _MAX_ZEROS * len(head):
+            return False
+        text = text.replace("\x00", "")
     odd = sum(count for control, count in _controls(text) if control not in "\t\n\r\f\x1b") + text.count("\ufffd")
     return odd <= 0.01 * len(text) and _like_language(text)
 
@@ -144,7 +155,7 @@ def _refuse_long_runs(path: Path, encoding: str) -> None:
         else:
             suspicious = True
     if suspicious:
-        text = decode(path.read_bytes())[0]
+        text = DATA_URI.sub("", decode(path.read_bytes())[0])  # parsers leave them out
         longest = max((len(match[0]) for match in re.finditer(r"\S+", text)), default=0)
         if longest > MAX_RUN or (text.isascii() is False and _bytes_in_longest(text) > MAX_RUN):
             raise DataError(f"not prose: it has {longest:,} characters in a row without white space, the limit is {MAX_RUN:,}")

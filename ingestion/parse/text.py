@@ -27,6 +27,9 @@ _UNWANTED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\u202d\u202e\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\U000e0000-\U000e007f]"
 )
 _SURROGATES = re.compile("[\ud800-\udfff]")
+DATA_URI = re.compile(r"data:[\w.+/-]*(?:;[\w.=+-]+)*;base64,[A-Za-z0-9+/=_-]*")
+"""A picture or font written out in the text."""
+_INVISIBLE = {0x00: None, 0xAD: None, 0xFEFF: None}
 _WHITE = re.compile(r"\s+")
 _LONE_BAR = re.compile(r"(?<!\S)\|(?!\S)")
 
@@ -37,11 +40,13 @@ def scrub(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """Line ends become newlines, surrogate pairs one character, NULs vanish, what is unwanted is replaced."""
+    """Line ends become newlines, surrogate pairs one character, NULs vanish, what is unwanted is replaced.
+
+    Soft hyphens, which only say where a word may be parted, and byte-order marks vanish too: else the word is not found.
+    """
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if "\x00" in text:
-        text = text.replace("\x00", "")
+    text = text.translate(_INVISIBLE) if any(sign in text for sign in "\x00\xad\ufeff") else text
     if _SURROGATES.search(text):
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return scrub(text)
@@ -93,6 +98,11 @@ class TextBuilder:
         """The text of a builder made with `over`."""
         assert self._raw is not None
         return self._raw
+
+    @property
+    def text(self) -> str:
+        """What was appended so far."""
+        return "".join(self._parts)
 
     @property
     def empty(self) -> bool:

@@ -33,12 +33,13 @@ CODE_SUFFIXES = {
     ".tf": "terraform", ".vue": "js", ".svelte": "js", ".zig": "zig", ".nim": "nim",
 }  # fmt: skip
 
-_MARK_UP = frozenset({"text/html", "application/xml", "message/rfc822", "application/x-ipynb+json"})
-TYPES_WITH_BLOBS = _MARK_UP
+TYPES_WITH_BLOBS = frozenset({"text/html", "application/xml", "message/rfc822", "application/mbox", "application/x-ipynb+json"})
 """Formats that carry pictures as text without white space, which is left out of the document anyway."""
 
 _HTML = re.compile(r"<(?:!doctype\s+html|html|head|body)\b", re.I)
 _MAIL_HEADER = re.compile(r"^([A-Za-z][A-Za-z0-9-]{1,40}):(?:[ \t]|$)", re.M)
+_ENVELOPE = re.compile(r"^From \S+.*\d:\d\d.*\b\d{4}\b.*$(?=\r?\n[A-Za-z-]+:)", re.M)
+_PARTS = re.compile(r"^content-type:\s*multipart/", re.I | re.M)
 _MAIL_NAMES = frozenset(
     [
         "from",
@@ -92,6 +93,8 @@ def _by_content(text: str, suffix: str) -> str:
         return "text/html" if _root_is_html(start) else "application/xml"
     if start[:1] == "<" and _HTML.match(_without_comments(start)):
         return "text/html"
+    if _is_mbox(text, suffix):
+        return "application/mbox"
     if _is_mail(start, suffix):
         return "message/rfc822"
     if start[:1] == "{" and '"nbformat"' in text and suffix in (".ipynb", ".json", ""):
@@ -108,8 +111,16 @@ def _without_comments(start: str) -> str:
     return re.sub(r"^(?:\s*<!--.*?-->)+", "", start, flags=re.S).lstrip()
 
 
+def _is_mbox(text: str, suffix: str) -> bool:
+    """Messages one behind the other, each under a line "From SENDER DATE" (RFC 4155)."""
+    return bool(_ENVELOPE.match(text)) and (suffix in (".mbox", ".mbx") or len(_ENVELOPE.findall(text)) > 1)
+
+
 def _is_mail(start: str, suffix: str) -> bool:
-    """A header block of at least three known fields (two for `.eml`) from the first line on, with a sender or a date."""
+    """A header block of at least three known fields (one for `.eml`) from the first line on, with a sender or a date.
+
+    Or one of a message that begins with what MIME says of its parts, as saved pages and signed mails do.
+    """
     block = re.split(r"\r?\n[ \t]*\r?\n", start, maxsplit=1)[0]
     lines = block.replace("\r\n", "\n").split("\n")
     if lines and lines[0].startswith("From "):
@@ -119,6 +130,8 @@ def _is_mail(start: str, suffix: str) -> bool:
     known = names & _MAIL_NAMES
     if suffix == ".eml":
         return len(known) >= 1 and len(stray) <= 1
+    if {"mime-version", "content-type"} <= names and not stray and _PARTS.search(block):
+        return True
     strong = names & {"message-id", "mime-version", "received", "return-path", "delivered-to"}
     return len(known) >= 3 and bool(strong) and bool(known & {"from", "date"}) and not stray
 

@@ -33,6 +33,11 @@ PROSE = "The harbour master wrote a long letter about the tides. "
         ("cells.ipynb", '{"cells": [], "nbformat": 4}', "application/x-ipynb+json"),
         ("stdin", '{"a": [1, 2]}', "application/json"),
         ("x.bin", b"{\\rtf1 hello}", "application/rtf"),
+        ("page.doc", "MIME-Version: 1.0\nContent-Type: multipart/related; boundary=b\n\n--b\n", "message/rfc822"),
+        ("format.md", "A file of that kind begins with %PDF-1.7 in its first line.", "text/markdown"),
+        ("crash.log", f"{PROSE}\0{PROSE}", "text/plain"),
+        ("all.mbox", "From a@b.c Fri Mar  1 10:00:00 2024\nSubject: tides\n\nhello\n", "application/mbox"),
+        ("one.eml", "From a@b.c Fri Mar  1 10:00:00 2024\nSubject: tides\n\nhello\n", "message/rfc822"),
         ("x.dat", b"\x89PNG\r\n\x1a\n" + b"0" * 40, "image/png"),
     ],
 )
@@ -59,6 +64,7 @@ def test_zip_containers_are_told_by_their_members(tmp_path: Path) -> None:
         ("noise.pdf", bytes(range(256)) * 20, "binary data"),
         ("program", b"\x7fELF" + b"\0" * 100, "a program"),
         ("old.7z", b"7z\xbc\xaf\x27\x1c" + b"\0" * 100, "unpack it first"),
+        ("winmail.dat", b"\x78\x9f\x3e\x22" + b"\0" * 100, "ask the sender"),
         ("cut.zip", b"PK\x03\x04" + b"\0" * 100, "broken zip"),
         ("cut.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600, "broken OLE"),
     ],
@@ -131,6 +137,27 @@ def test_a_declared_encoding_is_believed_where_the_bytes_agree() -> None:
 def test_a_few_broken_bytes_do_not_change_the_encoding() -> None:
     data = ("Grüße aus Köln. " * 40).encode() + b"\xff and on"
     assert decode(data)[0].startswith("Grüße aus Köln.")
+
+
+@pytest.mark.parametrize("text", ["Señor López", "crème brûlée, déjà vu"])
+def test_broken_bytes_in_a_short_text_do_not_change_the_encoding(text: str) -> None:
+    assert decode(text.encode() + b"\xff and on")[0] == f"{text}\ufffd and on"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("gb18030", "编号,货物,港口\n1,绿茶,宁波\n2,丝绸,青岛\n"),
+        ("cp949", "이름,나이\n김하늘,31\n"),
+        ("cp932", "氏名,年齢\n髙木花子,31\n中村次郎,27\n"),
+        ("euc_jp", "みなと,むら\nなごや,とば\n"),
+        ("cp1250", "Miasto;Rzeka\nŁódź;Łódka\nPisz;długa Pisa\n"),
+        ("iso8859_2", "święta są piękne, małe Łódki płyną"),
+        ("cp1252", "It costs £5; the isotope ³He is rare, a café serves tea."),
+    ],
+)
+def test_short_tables_are_read_in_their_encoding(encoding: str, text: str) -> None:
+    assert decode(text.encode(encoding)) == (text, encoding)
 
 
 @pytest.mark.parametrize("declared", ["rot13", "zlib", "quopri", "undefined", "unicode_escape", "x" * 5000, "a\x00b"])

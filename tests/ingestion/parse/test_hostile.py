@@ -121,3 +121,17 @@ def test_members_of_the_same_name_are_two_documents(tmp_path: Path) -> None:
 def test_a_broken_archive_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="broken archive"):
         members(source_of(write(tmp_path, "a.gz", b"\x1f\x8b\x08\0 nothing compressed")), tmp_path / "out", LIMITS)
+
+
+def test_a_mailbox_is_its_messages(tmp_path: Path) -> None:
+    box = (
+        b"From ada@example.org Fri Mar  1 10:00:00 2024\nSubject: first\nMIME-Version: 1.0\n"
+        b"Content-Type: multipart/mixed; boundary=b\n\n--b\n\nwords of one\n\n>From the quay\nFrom 1990 on\n--b--\n\n"
+        b"From bob@example.org Sat Mar  2 10:00:00 2024\nSubject: second\n\nwords of two\n"
+    )
+    found, refused = members(source_of(write(tmp_path, "all.mbox", box)), tmp_path / "out", LIMITS)
+    assert [one.uri.rsplit("!/")[-1] for one in found] == ["00001.eml", "00002.eml"] and not refused
+    first, second = (read(one.path) for one in found)
+    assert (first.title, second.title) == ("first", "second")
+    assert "From the quay\nFrom 1990 on" in first.text
+    assert "words of two" in second.text

@@ -55,6 +55,10 @@ def test_clean_text_can_be_encoded(text: str) -> None:
     assert clean(cleaned) == cleaned
 
 
+def test_words_are_whole_without_their_soft_hyphens() -> None:
+    assert clean("\ufeffHafen\xadmeister\x00") == "Hafenmeister"
+
+
 def test_surrogate_pairs_become_one_character() -> None:
     assert clean("\ud83d\ude00!") == "😀!"
     assert clean("a\ud83d") == "a�"
