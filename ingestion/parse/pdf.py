@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +16,17 @@ from ingestion.parse.package import is_junk_title
 from ingestion.parse.pdf_blocks import PageLines, blocks_of, body_size, boxed_text, drop_furniture, writes_spaces
 from ingestion.parse.pdf_glyphs import PageGlyphs, read_glyphs
 from ingestion.parse.pdf_layout import lines_of
-from ingestion.parse.text import TextBuilder
+from ingestion.parse.text import TextBuilder, one_line
 
 _MAX_PAGES = 20_000
 _MAX_ATTACHMENT = 100_000_000
 _FEW_CHARACTERS = 8
 _WIDGET_TYPES = frozenset({3, 20})  # FPDF_ANNOT_FREETEXT, FPDF_ANNOT_WIDGET
+_REMARK_TYPES = frozenset({1, 3, 9, 10, 11, 12, 14})  # notes, free text, highlights, underlines, strike-outs, carets
+_OBJECT = re.compile(rb"(\d+)\s+(\d+)\s+obj\b")
+_HIDDEN_FLAGS = 0x22  # hidden, not to be viewed
+_MAX_ANNOTATIONS = 500
+_MAX_REMARK = 10_000
 
 
 def parse(source: Source, media_type: str, folder: Path) -> Document:
@@ -43,7 +51,13 @@ def _open(source: Source) -> Any:
     import pypdfium2
 
     try:
-        document = pypdfium2.PdfDocument(source.path)
+        try:
+            document = pypdfium2.PdfDocument(source.path)
+        except pypdfium2.PdfiumError:
+            mended = _with_trailer(source.path.read_bytes())
+            if not mended:
+                raise
+            document = pypdfium2.PdfDocument(mended)
         count = len(document)
     except pypdfium2.PdfiumError as error:
         if "password" in str(error).lower():
@@ -58,6 +72,17 @@ def _open(source: Source) -> Any:
         document.close()
         raise DataError(f"too many pages: it has {count:,}, the limit is {_MAX_PAGES:,}")
     return document
+
+
+def _with_trailer(data: bytes) -> bytes:
+    """A file whose end is lost, with one that names its catalogue, from which pdfium finds the rest; b"" where it has none."""
+    if b"trailer" in data or b"/XRef" in data:
+        return b""
+    for catalogue in re.finditer(rb"/Type\s*/Catalog\b", data):
+        if found := _OBJECT.findall(data[max(0, catalogue.start() - 2000) : catalogue.start()]):
+            number, generation = found[-1]
+            return data + b"\ntrailer\n<< /Root %s %s R >>\nstartxref\n0\n%%%%EOF\n" % (number, generation)
+    return b""
 
 
 def _read_pages(document: Any, builder: TextBuilder) -> list[PageLines]:
@@ -94,17 +119,20 @@ def _read_page(page: Any, number: int, builder: TextBuilder, unread: list[int]) 
     """Glyphs of a page: form fields included, from OCR where the page is a picture."""
     import pypdfium2.raw as pdfium
 
+    remarks = list(_remarks(page))
     if _has_fields(page):
         pdfium.FPDFPage_Flatten(page.raw, pdfium.FLAT_NORMALDISPLAY)
         document, index = page.pdf, number - 1
         page.close()
         page = document[index]
     glyphs = read_glyphs(page, number)
+    glyphs.remarks = remarks
     visible = sum(glyph.text.isalnum() for glyph in glyphs.glyphs)
     if visible < _FEW_CHARACTERS and ocr.has_pictures(page):
         if ocr.available():
             recognised = ocr.read_page(page, number)
             if recognised.glyphs:
+                recognised.remarks = remarks
                 builder.warn("pages that are pictures were read by OCR")
                 return recognised
         elif not visible:
@@ -115,7 +143,7 @@ def _read_page(page: Any, number: int, builder: TextBuilder, unread: list[int]) 
 def _has_fields(page: Any) -> bool:
     import pypdfium2.raw as pdfium
 
-    for index in range(min(500, pdfium.FPDFPage_GetAnnotCount(page.raw))):
+    for index in range(min(_MAX_ANNOTATIONS, pdfium.FPDFPage_GetAnnotCount(page.raw))):
         annotation = pdfium.FPDFPage_GetAnnot(page.raw, index)
         if annotation:
             kind = pdfium.FPDFAnnot_GetSubtype(annotation)
@@ -123,6 +151,30 @@ def _has_fields(page: Any) -> bool:
             if kind in _WIDGET_TYPES:
                 return True
     return False
+
+
+def _remarks(page: Any) -> Iterator[str]:
+    import pypdfium2.raw as pdfium
+
+    for index in range(min(_MAX_ANNOTATIONS, pdfium.FPDFPage_GetAnnotCount(page.raw))):
+        annotation = pdfium.FPDFPage_GetAnnot(page.raw, index)
+        if annotation:
+            hidden = pdfium.FPDFAnnot_GetFlags(annotation) & _HIDDEN_FLAGS
+            kind = pdfium.FPDFAnnot_GetSubtype(annotation)
+            if kind in _REMARK_TYPES and not hidden and (words := _value(annotation, b"Contents")):
+                yield f"Comment by {one_line(_value(annotation, b'T')) or 'unknown'}: {words}"
+            pdfium.FPDFPage_CloseAnnot(annotation)
+
+
+def _value(annotation: Any, key: bytes) -> str:
+    import pypdfium2.raw as pdfium
+
+    size = pdfium.FPDFAnnot_GetStringValue(annotation, key, None, 0)
+    if not 2 < size <= 2 * _MAX_REMARK:
+        return ""
+    buffer = ctypes.create_string_buffer(size)
+    pdfium.FPDFAnnot_GetStringValue(annotation, key, ctypes.cast(buffer, ctypes.POINTER(ctypes.c_ushort)), size)
+    return buffer.raw.decode("utf-16-le", "replace").rstrip("\x00").strip()
 
 
 def _add_page(builder: TextBuilder, one: PageLines, body: float, spaces: bool) -> None:
@@ -133,6 +185,11 @@ def _add_page(builder: TextBuilder, one: PageLines, body: float, spaces: bool) -
             builder.boxed_table(boxed.text, boxed.starts, boxed.boxes)
         else:
             builder.append(block.kind, boxed.text, block.level, boxed.boxes)
+    shown = one_line(" ".join(line.text for line in one.lines))
+    for remark in one.page.remarks:
+        if one_line(remark.split(": ", 1)[1]) not in shown:  # free text is drawn on the page as well
+            builder.warn("comments stand at the end of their page")
+            builder.append(ElementKind.NOTE, remark)
 
 
 def _embedded(document: Any, source: Source, folder: Path) -> list[Source]:

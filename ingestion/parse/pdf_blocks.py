@@ -46,29 +46,45 @@ def drop_furniture(pages: Sequence[PageLines]) -> int:
     """Remove headers and footers that repeat across pages (their first occurrence stays) and page numbers.
 
     Needs three pages; a line is furniture where it stands in the top or bottom eighth of at least three pages and two in
-    five, at the same height, with the same text but for its digits. Returns how many lines were removed.
+    five, at the same height, with the same text but for its digits. Of these only such may differ that count the pages; and
+    no page has more than two such lines: a table's rows differ in nothing but digits either. Returns how many lines were removed.
     """
     if len(pages) < 3:
         return 0
     places: Counter[tuple[str, int]] = Counter()
+    most: Counter[str] = Counter()
     for one in pages:
         places.update({key for line in one.lines if (key := _furniture_key(one.page, line))})
+        most |= Counter(_without_digits(line) for line in one.lines)
     wanted = max(3, 0.4 * len(pages))
-    seen: set[str] = set()
+    seen: dict[str, list[tuple[int, list[int]]]] = {}
     removed = 0
     for one in pages:
         kept = []
         for line in one.lines:
             key = _furniture_key(one.page, line)
             count = sum(places[(key[0], key[1] + shift)] for shift in (-1, 0, 1)) if key else 0
-            if key and count >= wanted and (key[0] in seen or _PAGE_LABEL.match(key[0])):
-                removed += 1
-                continue
-            if key and count >= wanted:
-                seen.add(key[0])
+            if key and count >= wanted and most[key[0]] <= 2:
+                before = seen.setdefault(key[0], [])
+                numbers = [int(digits[:15]) for digits in re.findall(r"\d+", line.text)]
+                recent = (*before[:1], *before[-3:])
+                if _PAGE_LABEL.match(key[0]) or any(_counts_on(*last, one.page.number, numbers) for last in recent):
+                    removed += 1
+                    before.append((one.page.number, numbers))
+                    continue
+                before.append((one.page.number, numbers))
             kept.append(line)
         one.lines = kept
     return removed
+
+
+def _counts_on(page: int, numbers: list[int], other_page: int, others: list[int]) -> bool:
+    """Whether the numbers of a line are those of a line on another page, but for such as count the pages."""
+    return all(other - number in (0, other_page - page) for number, other in zip(numbers, others, strict=False))
+
+
+def _without_digits(line: Line) -> str:
+    return re.sub(r"\d+", "#", " ".join(line.text.split()))[:200]
 
 
 def _furniture_key(page: PageGlyphs, line: Line) -> tuple[str, int] | None:
@@ -76,8 +92,8 @@ def _furniture_key(page: PageGlyphs, line: Line) -> tuple[str, int] | None:
     top, bottom = min(glyph.y0 for glyph in boxes), max(glyph.y1 for glyph in boxes)
     if _MARGIN * page.height < (top + bottom) / 2 < (1 - _MARGIN) * page.height:
         return None
-    text = re.sub(r"\d+", "#", " ".join(line.text.split()))
-    return (text[:200], round(top / 8)) if text else None
+    text = _without_digits(line)
+    return (text, round(top / 8)) if text else None
 
 
 def body_size(pages: Iterable[PageLines]) -> float:

@@ -48,6 +48,8 @@ class PageGlyphs:
     hidden: set[str] = field(default_factory=set)
     has_picture: bool = False
     unmapped: int = 0
+    remarks: list[str] = field(default_factory=list)
+    """What readers noted on the page, each with its author."""
 
 
 def read_glyphs(page: Any, number: int) -> PageGlyphs:

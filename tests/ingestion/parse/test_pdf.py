@@ -133,6 +133,49 @@ def test_repeated_headers_and_page_numbers_are_dropped(tmp_path: Path) -> None:
     assert any("headers" in warning for warning in document.warnings)
 
 
+def test_rows_that_differ_in_digits_alone_are_no_furniture(tmp_path: Path) -> None:
+    def paint(canvas: Any) -> None:
+        for page in range(4):
+            for row in range(42):
+                canvas.drawString(72, 780 - 18 * row, f"Station {42 * page + row}")
+                canvas.drawString(300, 780 - 18 * row, str((page * 42 + row) * 7 % 31))
+            canvas.showPage()
+
+    text = read(draw(tmp_path / "a.pdf", paint)).text
+    assert all(f"Station {number} |" in text for number in range(168))
+
+
+def test_a_line_whose_number_does_not_count_the_pages_stays(tmp_path: Path) -> None:
+    def paint(canvas: Any) -> None:
+        for number in (7, 3, 30, 11):
+            canvas.drawString(72, 770, f"Balance carried over {number}")
+            canvas.drawString(72, 500, "The bookkeeper signs every sheet.")
+            canvas.showPage()
+
+    text = read(draw(tmp_path / "a.pdf", paint)).text
+    assert all(f"carried over {number}" in text for number in (7, 3, 30, 11))
+
+
+def test_what_readers_noted_stands_on_its_page(tmp_path: Path) -> None:
+    def paint(canvas: Any) -> None:
+        canvas.drawString(72, 700, "The first sheet.")
+        canvas.freeTextAnnotation("The first sheet.", (72, 500, 300, 550))
+        canvas.showPage()
+        canvas.drawString(72, 700, "The second sheet.")
+        canvas.textAnnotation("is that so?", (72, 500, 90, 520))
+        canvas.showPage()
+
+    document = read(draw(tmp_path / "a.pdf", paint))
+    assert texts(document, ElementKind.NOTE) == ["Comment by unknown: is that so?"]
+    assert [one.page for one in document.elements if one.kind is ElementKind.NOTE] == [2]
+
+
+def test_a_file_whose_end_is_lost(tmp_path: Path) -> None:
+    data = draw(tmp_path / "a.pdf", lambda canvas: canvas.drawString(72, 700, "still to be read")).read_bytes()
+    (tmp_path / "cut.pdf").write_bytes(data[: data.rindex(b"xref\n0")])
+    assert read(tmp_path / "cut.pdf").text == "still to be read"
+
+
 def test_hidden_text_is_left_out_and_flagged(tmp_path: Path) -> None:
     def paint(canvas: Any) -> None:
         canvas.drawString(72, 700, "visible words")
