@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from ckllm.contracts import Document, ElementKind, Source
@@ -13,13 +14,39 @@ _HEADING = re.compile(r"^(={1,6}|#{1,6})[ \t]+\S")
 _ITEM = re.compile(r"^[ \t]*(?:[*\-•]{1,5}|\.{1,5}|\d+\.|[a-z]\.|.+?::)[ \t]+\S")
 _FENCE = re.compile(r"^(-{4,}|\.{4,}|`{3,}|={4,}|\*{4,}|_{4,}|/{4,}|\+{4,}|--|[|,:!]={3,})[ \t]*$")
 _CAPTION = re.compile(r"^\.[^\s.]")
-_ATTRIBUTE = re.compile(r"^:[\w!-]+:|^\[[^\]]*\]\s*$|^//")
+_ATTRIBUTE = re.compile(r"^:[\w!-]+:|^\[[^\]]*\]\s*$")
+_SET = re.compile(r"^:([\w-]+):[ \t]+(.*\S)")
+_REFERENCE = re.compile(r"\{([\w-]+)\}")
 
 
 def parse(source: Source, media_type: str, _folder: Path) -> Document:
-    builder = TextBuilder.over(decode(source.path.read_bytes())[0], media_type)
+    text = TextBuilder.over(decode(source.path.read_bytes())[0]).raw
+    shown = "\n".join(_shown(text.split("\n")))
+    builder = TextBuilder.over(shown, media_type)
+    if len(shown.split("\n")) < len(text.split("\n")):
+        builder.warn("comments, which a reader does not see, were left out")
     _mark(builder)
     return builder.build("", source)
+
+
+def _shown(lines: list[str]) -> Iterator[str]:
+    """Lines without comments, with the values of attributes in the place of their names, but for listings."""
+    values: dict[str, str] = {}
+    listing = comment = ""
+    for number, line in enumerate(lines):
+        fence = found[1] if (found := _FENCE.match(line)) else ""
+        if comment:
+            comment = "" if fence == comment else comment
+        elif listing:
+            listing = "" if fence == listing else listing
+            yield line
+        elif fence.startswith("/") and any(other.rstrip() == fence for other in lines[number + 1 :]):
+            comment = fence
+        elif not line.startswith("//"):
+            listing = fence if fence[:1] in tuple("-.`+") and fence != "--" else ""
+            if set_here := _SET.match(line):
+                values[set_here[1]] = set_here[2]
+            yield _REFERENCE.sub(lambda match: values.get(match[1], match[0]), line)
 
 
 def _mark(builder: TextBuilder) -> None:
@@ -61,9 +88,7 @@ def _closing(lines: list[tuple[int, str]], index: int, fence: str) -> int:
 
 def _delimited(builder: TextBuilder, lines: list[tuple[int, str]], first: int, last: int, fence: str) -> None:
     start, end = lines[first + 1][0], lines[last][0]
-    if fence.startswith("/"):
-        builder.warn("comments, which a reader does not see, were left out")
-    elif fence[1:2] == "=" and fence[0] in "|,:!":
+    if fence[1:2] == "=" and fence[0] in "|,:!":
         builder.mark_table(start, end)
     elif fence[0] in "-.`+" and fence != "--":
         builder.mark(ElementKind.CODE, start, end)

@@ -13,6 +13,7 @@ from ingestion.parse.text import TextBuilder
 
 _DELIMITERS = (",", ";", "\t", "|", ":", "^", "~", "\x1f")
 _SAMPLE_ROWS = 50
+_MAX_REPAIRS = 20
 _MAX_FIELD = 64 * 1024 * 1024
 
 
@@ -30,7 +31,23 @@ def parse(source: Source, media_type: str, _folder: Path) -> Document:
 
 
 def _rows(text: str, delimiter: str) -> Iterator[list[str]]:
-    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    """Rows. A quote that is never closed is a sign like others: else the rest of the file would be one cell."""
+    lines = list(io.StringIO(text, newline=""))
+    start = 0
+    for _ in range(_MAX_REPAIRS):
+        reader = csv.reader(lines[start:], delimiter=delimiter, skipinitialspace=True)
+        done = 0
+        for row in reader:
+            open_quote = reader.line_num - done > 1 and start + reader.line_num == len(lines)
+            if open_quote and "".join(lines[start + done :]).count('"') % 2:
+                yield from csv.reader([lines[start + done]], delimiter=delimiter, quoting=csv.QUOTE_NONE)
+                break
+            yield row
+            done = reader.line_num
+        else:
+            return
+        start += done + 1
+    yield from csv.reader(lines[start:], delimiter=delimiter, quoting=csv.QUOTE_NONE)
 
 
 def find_delimiter(text: str, usual: str) -> str:

@@ -97,6 +97,8 @@ def add_html(builder: TextBuilder, text: str) -> HtmlFacts:
     root = _root(text)
     if root is None:
         return HtmlFacts()
+    if root.find(".//frameset") is not None and (without := root.findtext(".//noframes")):
+        return add_html(builder, without)  # a page of frames has no words but those
     facts = HtmlFacts(_title(root), str(root.get("lang") or root.get("{http://www.w3.org/XML/1998/namespace}lang") or ""))
     content = _Walk(Visibility(root)).run(root)
     if content.words < _MIN_WORDS:

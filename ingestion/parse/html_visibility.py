@@ -28,6 +28,9 @@ _NO_CONTENT = frozenset(
         "frame",
         "noframes",
         "map",
+        "rt",
+        "rp",
+        "rtc",
         "annotation",
         "annotation-xml",
     ]
@@ -131,6 +134,8 @@ class Visibility:
             and not _FURNITURE.search(f"{element.get('class', '')} {element.get('id', '')}")
         ):
             return False
+        if tag == "header" and any(element.find(f".//{heading}") is not None for heading in ("h1", "h2")):
+            return False  # an article's own title often links to itself
         whole = len("".join(element.itertext()).split())
         linked = sum(len("".join(link.itertext()).split()) for link in element.iter("a"))
         return whole > 0 and linked >= _LINK_SHARE * whole

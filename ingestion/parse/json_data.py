@@ -12,7 +12,7 @@ from typing import Any
 from ckllm.contracts import Document, ElementKind, Source
 from ckllm.errors import DataError
 from ingestion.parse.decode import decode
-from ingestion.parse.text import TextBuilder, one_line
+from ingestion.parse.text import DATA_URI, TextBuilder, one_line
 
 _MAX_DEPTH = 200
 _RECORD_LINES = 40
@@ -31,22 +31,32 @@ def parse(source: Source, media_type: str, _folder: Path) -> Document:
     return builder.build(_title(values), source)
 
 
+class _Number(str):
+    """A number as the file has it: no digit is lost, whatever its size."""
+
+    __slots__ = ()
+
+
+_read = json.JSONDecoder(parse_float=_Number, parse_int=_Number, parse_constant=_Number)
+_TOKEN = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/|,(?=\s*(?:(?://[^\n]*|/\*.*?\*/)\s*)*[}\]])', re.S)
+"""Strings, and what some programs accept in JSON besides: comments, a comma behind the last member."""
+
+
 def _values(text: str, media_type: str, builder: TextBuilder) -> Iterator[Any]:
-    """The file's one value, or one a line; lines that are no JSON are counted in a warning."""
+    """The file's one value, or several one after the other, or one a line; lines that are no JSON are counted in a warning."""
+    failure = "broken JSON Lines: no line is JSON"
     if media_type != "application/jsonl":
         try:
-            yield json.loads(text)
+            yield _read.decode(text)
             return
         except ValueError as error:
             failure = f"broken JSON: {error}"
-    else:
-        failure = "broken JSON Lines: no line is JSON"
-    broken = found = 0
+    found = broken = 0
     for line in io.StringIO(text, newline=None):  # not splitlines(): strings may hold U+2028 and U+0085 as they are
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
+            value = _read.decode(line)
         except ValueError:
             broken += 1
             if media_type != "application/jsonl":
@@ -54,10 +64,30 @@ def _values(text: str, media_type: str, builder: TextBuilder) -> Iterator[Any]:
             continue
         found += 1
         yield value
-    if not found or (broken and media_type != "application/jsonl"):
-        raise DataError(failure)
-    if broken:
-        builder.warn(f"{broken} lines are not JSON and were left out")
+    if found and media_type == "application/jsonl":
+        if broken:
+            builder.warn(f"{broken} lines are not JSON and were left out")
+    elif broken or not found:
+        rest = _one_after_other(text)
+        if not rest or found:
+            raise DataError(failure)
+        yield from rest
+
+
+def _one_after_other(text: str) -> list[Any]:
+    """The values of a text that has more than one, or comments; [] where there is anything else in it."""
+    text = _TOKEN.sub(lambda match: match[1] or "", text)
+    found, at = [], 0
+    while at < len(text):
+        if text[at].isspace():
+            at += 1
+            continue
+        try:
+            value, at = _read.raw_decode(text, at)
+        except ValueError:
+            return []
+        found.append(value)
+    return found
 
 
 def _add(builder: TextBuilder, value: Any) -> None:
@@ -124,13 +154,13 @@ def _scalar(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     text = one_line(str(value))
-    is_blob = len(text) > _BLOB and " " not in text[:_BLOB]
+    is_blob = (len(text) > _BLOB and " " not in text[:_BLOB]) or DATA_URI.fullmatch(text)
     return "" if is_blob else text
 
 
 def _title(values: list[Any]) -> str:
     if len(values) == 1 and isinstance(values[0], dict):
         for key in ("title", "name", "headline"):
-            if isinstance(values[0].get(key), str):
+            if type(values[0].get(key)) is str:
                 return str(values[0][key])
     return ""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ckllm.contracts import Document, ElementKind, Source
 from ingestion.parse.decode import decode
-from ingestion.parse.text import TextBuilder
+from ingestion.parse.text import DATA_URI, TextBuilder
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -30,9 +31,9 @@ def parse(source: Source, media_type: str, _folder: Path) -> Document:
 
 
 def parse_text(text: str, source: Source, media_type: str) -> Document:
-    """Read Markdown text. Front matter gives the title and is no element; HTML comments are flagged."""
-    builder = TextBuilder.over(_without_comments(text), media_type)
-    if builder.raw != TextBuilder.over(text).raw:
+    """Read Markdown text. Front matter gives the title and is no element; HTML comments and pictures in base64 are left out."""
+    builder = TextBuilder.over(_outside_code(text, lambda part: DATA_URI.sub("", _COMMENT.sub("", part))), media_type)
+    if _outside_code(text, lambda part: _COMMENT.sub("", part)) != text:
         builder.warn("HTML comments, which a reader does not see, were left out")
     title, body = _front_matter(builder.raw)
     _mark(builder, body)
@@ -41,10 +42,10 @@ def parse_text(text: str, source: Source, media_type: str) -> Document:
     return builder.build(title, source)
 
 
-def _without_comments(text: str) -> str:
-    """Text without HTML comments, except inside code fences."""
+def _outside_code(text: str, change: Callable[[str], str]) -> str:
+    """Text that is changed except inside code."""
     parts = re.split(r"(^[ ]{0,3}(?:```|~~~).*?^[ ]{0,3}(?:```|~~~)[ \t]*$|`[^`\n]*`)", text, flags=re.S | re.M)
-    return "".join(part if place % 2 else _COMMENT.sub("", part) for place, part in enumerate(parts))
+    return "".join(part if place % 2 else change(part) for place, part in enumerate(parts))
 
 
 def _front_matter(text: str) -> tuple[str, int]:

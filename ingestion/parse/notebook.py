@@ -10,6 +10,7 @@ from typing import Any
 from ckllm.contracts import Document, ElementKind, Source
 from ckllm.errors import DataError
 from ingestion.parse.decode import decode
+from ingestion.parse.html import add_html
 from ingestion.parse.text import TextBuilder
 
 _MAX_OUTPUT = 4000
@@ -36,7 +37,8 @@ def _add_cell(builder: TextBuilder, cell: dict[str, Any]) -> None:
     if cell.get("cell_type") == "code":
         builder.append(ElementKind.CODE, text)
         for output in cell.get("outputs") or []:
-            builder.append(ElementKind.CODE, _output(output))
+            if isinstance(output, dict):
+                _add_output(builder, output)
     elif cell.get("cell_type") == "heading":
         builder.append(ElementKind.HEADING, text, int(cell.get("level", 1)))
     else:
@@ -53,14 +55,17 @@ def _add_markdown(builder: TextBuilder, text: str) -> None:
         builder.append(ElementKind.PARAGRAPH, paragraph)
 
 
-def _output(output: Any) -> str:
-    if not isinstance(output, dict):
-        return ""
+def _add_output(builder: TextBuilder, output: dict[str, Any]) -> None:
+    """Of its forms the plain text, else Markdown or a page."""
     data = output.get("data") or {}
-    text = _joined(
-        output.get("text") or (data.get("text/plain") if isinstance(data, dict) else "") or output.get("traceback") or ""
-    )
-    return _ANSI.sub("", text)[:_MAX_OUTPUT]
+    forms = {name: _joined(form) for name, form in data.items()} if isinstance(data, dict) else {}
+    text = _joined(output.get("text") or forms.get("text/plain") or output.get("traceback") or "")
+    if text.strip():
+        builder.append(ElementKind.CODE, _ANSI.sub("", text)[:_MAX_OUTPUT])
+    elif forms.get("text/markdown"):
+        _add_markdown(builder, forms["text/markdown"])
+    elif forms.get("text/html"):
+        add_html(builder, forms["text/html"])
 
 
 def _joined(lines: Any) -> str:

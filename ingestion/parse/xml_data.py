@@ -1,6 +1,7 @@
 """XML of any vocabulary: articles (JATS, DocBook, TEI, patents) by sections, titles and paragraphs, records by their fields.
 
-Entities are not expanded beyond the five of XML, no DTD is loaded, nothing outside the file is read.
+Of entities the five of XML, HTML's, and declared ones that are plain words are expanded; no DTD is loaded, nothing outside the
+file is read.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from ingestion.parse.text import TextBuilder, one_line
 
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 _ENCODING = re.compile(rb"""<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9_.:-]+)""")
-_HTML_ENTITY = re.compile(r"&([A-Za-z][A-Za-z0-9]{1,31});")
+_NAMED = re.compile(r"&([A-Za-z_][\w.-]{0,63});")
+_ENTITY = re.compile(r"""<!ENTITY\s+([\w.:-]+)\s+(?:"([^"]*)"|'([^']*)')\s*>""")
+_MAX_ENTITY, _MAX_EXPANDED = 1000, 5_000_000
 _DOCTYPE = re.compile(r"<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>", re.S)
 _TITLES = frozenset(["title", "article-title", "invention-title", "heading", "head", "subtitle", "trans-title", "chapter-title"])
 _PARAGRAPHS = frozenset(
@@ -51,8 +54,12 @@ _PARAGRAPHS = frozenset(
 _ROWS = frozenset({"tr", "row", "table-row"})
 _CELLS = frozenset({"td", "th", "entry", "cell", "entrytbl", "table-cell"})
 _SKIPPED = frozenset(["script", "style", "object-id", "mml:annotation", "annotation"])
+_BREAKS = frozenset(["br", "break", "lb"])
+_CODE = frozenset(["programlisting", "screen", "literallayout", "codeblock", "preformat", "pre"])
+_TELLING = frozenset(["title", "name", "text", "label", "caption", "summary", "description", "alt"])
+"""Attributes with words for readers, where the element itself has no text."""
 _MAX_DEPTH = 200
-_HTML = re.compile(r"<(?:p|div|span|table|h[1-6]|ul|br|a|img)\b[^<>]*>", re.I)
+_HTML = re.compile(r"<(?:p|div|span|table|h[1-6]|ul|ol|li|br|a|img|b|i|em|strong|font|pre|blockquote)\b[^<>]*>", re.I)
 """Pages as text of an element, as in feeds and business reports."""
 
 
@@ -68,26 +75,35 @@ def parse(source: Source, media_type: str, _folder: Path) -> Document:
 
 def _root(data: bytes) -> Any:
     """The root element. Declared entities are not expanded: a document type is cut out before parsing."""
-    declared = _ENCODING.search(data[:300])
-    text, _ = decode(data, declared[1].decode("ascii") if declared else "")
+    encoding = _ENCODING.search(data[:300])
+    text, _ = decode(data, encoding[1].decode("ascii") if encoding else "")
     text = _DECLARATION.sub("", text.replace("\x00", ""), count=1)
-    if "<!ENTITY" in text:
-        if re.search(r"<!ENTITY[^>]*\b(?:SYSTEM|PUBLIC)\b", text):
-            raise DataError("hostile XML: it declares external entities, which are not read")
-        if len(re.findall(r"<!ENTITY", text)) > 1 and re.search(r"<!ENTITY[^>]*[\"'][^\"']*&\w+;[^\"']*&\w+;", text):
-            raise DataError("hostile XML: it declares entities made of entities")
-    text = _HTML_ENTITY.sub(_character, _DOCTYPE.sub("", text, count=1))
+    if re.search(r"<!ENTITY[^>]*\b(?:SYSTEM|PUBLIC)\b", text):
+        raise DataError("hostile XML: it declares external entities, which are not read")
+    declared = {name: one or other for name, one, other in _ENTITY.findall(text)}
+    if len(declared) > 1 and any(re.search(r"&\w+;.*&\w+;", value, re.S) for value in declared.values()):
+        raise DataError("hostile XML: it declares entities made of entities")
+    text = _expanded(_DOCTYPE.sub("", text, count=1), declared)
     return read_xml(text.encode("utf-8", "replace"))
 
 
-def _character(match: re.Match[str]) -> str:
-    """HTML's named characters, which XML files use after a DTD that is not loaded."""
-    import html
+def _expanded(text: str, declared: dict[str, str]) -> str:
+    """Named characters as HTML has them, which XML files use after a DTD that is not loaded, and declared words."""
+    from html.entities import html5
 
-    if match[1] in ("amp", "lt", "gt", "quot", "apos"):
-        return match[0]
-    found = html.unescape(match[0])
-    return found if found != match[0] else f"[{match[1]}]"
+    room = _MAX_EXPANDED
+
+    def value(match: re.Match[str]) -> str:
+        nonlocal room
+        if match[1] in ("amp", "lt", "gt", "quot", "apos"):
+            return match[0]
+        own = declared.get(match[1], "")
+        if own and len(own) <= min(_MAX_ENTITY, room) and not re.search(r"<|&(?!#?\w+;)|&(?!#|amp;|lt;|gt;|quot;|apos;)", own):
+            room -= len(own)
+            return own
+        return html5.get(f"{match[1]};", f"[{match[1]}]")
+
+    return _NAMED.sub(value, text)
 
 
 def _local(element: Any) -> str:
@@ -106,11 +122,22 @@ def _pieces(element: Any, depth: int) -> Iterator[str]:
     yield element.text or ""
     for child in element:
         if isinstance(child.tag, str) and _local(child) not in _SKIPPED:
-            apart = _local(child) in _PARAGRAPHS or _local(child) in _CELLS or _local(child) in _TITLES
+            apart = _local(child) in _PARAGRAPHS | _CELLS | _TITLES | _BREAKS
             yield " " if apart else ""
             yield from _pieces(child, depth + 1)
             yield " " if apart else ""
         yield child.tail or ""
+
+
+def _told(element: Any) -> list[str]:
+    """What an element's attributes say to a reader, as fields."""
+    namespace = element.tag.rpartition("}")[0]
+    found = []
+    for key, value in element.attrib.items():
+        place, _, name = key.rpartition("}")
+        if name.lower() in _TELLING and place in ("", namespace) and any(character.isalpha() for character in value):
+            found.append(f"{name.lower()}: {one_line(value)}")
+    return found
 
 
 def _is_leaf(element: Any) -> bool:
@@ -137,11 +164,14 @@ class _Walk:
             if _is_leaf(child) and _HTML.search(child.text or ""):
                 self._flush(fields)
                 add_html(self._builder, child.text)
+            elif name in _CODE and "\n" in (code := "".join(child.itertext()).strip("\n")):
+                self._flush(fields)
+                self._builder.append(ElementKind.CODE, code)
             elif _is_field(child, name):
                 value = _text(child)
-                if value:
-                    fields.append(f"{name}: {value}")
+                fields.extend([f"{name}: {value}"] if value else _told(child))
             else:
+                fields.extend([] if _has_own_text(child) else _told(child))
                 self._flush(fields)
                 self._block(child, name, depth)
         self._flush(fields)

@@ -306,3 +306,96 @@ def test_pages_inside_feeds_are_read_as_pages(tmp_path: Path) -> None:
     )
     document = read(write(tmp_path, "feed.xml", feed))
     assert document.text.split("\n\n") == ["Harbour news", "Tides", "High water"]
+
+
+FILLER = "<p>" + "The keeper of the lock writes down every ship that comes in. " * 10 + "</p>"
+
+
+def test_html_readings_above_words_do_not_part_them(tmp_path: Path) -> None:
+    page = f"<html><body><p><ruby>港<rp>(</rp><rt>みなと</rt><rp>)</rp></ruby>町で</p>{FILLER}</body></html>"
+    assert read(write(tmp_path, "port.html", page)).text.startswith("港町で")
+
+
+def test_a_title_that_links_to_itself_is_content(tmp_path: Path) -> None:
+    page = f"<html><body><header><h1><a href='/p'>How the lock works</a></h1></header>{FILLER}</body></html>"
+    assert texts(read(write(tmp_path, "post.html", page)), ElementKind.HEADING) == ["How the lock works"]
+
+
+def test_a_page_of_frames_has_what_it_says_without_them(tmp_path: Path) -> None:
+    page = "<html><frameset><frame src='a.html'><noframes><body><p>Words without frames</p></body></noframes></frameset></html>"
+    assert read(write(tmp_path, "frames.html", page)).text == "Words without frames"
+
+
+def test_pictures_written_out_are_no_text(tmp_path: Path) -> None:
+    picture = "data:image/png;base64," + "iVBORw0KGgo" * 100_000
+    document = read(write(tmp_path, "reef.md", f"# Reef\n\n![A coral]({picture})\n\nAfter it.\n"))
+    assert document.text == "# Reef\n\n![A coral]()\n\nAfter it.\n"
+    assert read(write(tmp_path, "reef.json", json.dumps({"name": "Reef", "image": picture[:60]}))).text == "name: Reef"
+
+
+def test_asciidoc_says_what_its_reader_sees(tmp_path: Path) -> None:
+    text = (
+        "= Manual\n:device: Tide Pump\n\nThe {device} lifts {unknown}.\n\n// editor's remark\n////\na hidden block\n////\n"
+        "----\n// code of {device}\n----\n\n////\nnever closed\n"
+    )
+    document = read(write(tmp_path, "pump.adoc", text))
+    assert "The Tide Pump lifts {unknown}." in document.text
+    assert "remark" not in document.text and "hidden" not in document.text
+    assert texts(document, ElementKind.CODE) == ["// code of {device}"]
+    assert "never closed" in document.text
+    assert document.warnings == ("comments, which a reader does not see, were left out",)
+
+
+def test_a_quote_that_is_never_closed_costs_one_row(tmp_path: Path) -> None:
+    rows = 'part,size\nelbow,"3 inch\nflange,4 inch\n"tee, long","two\nlines"\n'
+    document = read(write(tmp_path, "parts.csv", rows.replace('elbow,"3', "elbow,3") + 'valve,"5 inch\nlast,6 inch\n'))
+    assert document.text.split("\n")[1:] == [
+        "elbow | 3 inch",
+        "flange | 4 inch",
+        "tee, long | two lines",
+        'valve | "5 inch',
+        "last | 6 inch",
+    ]
+
+
+def test_numbers_of_json_keep_their_digits(tmp_path: Path) -> None:
+    numbers = ["1.10", "6.62607015e-34", "1e400", "9" * 5000, "3.14159265358979323846264"]
+    data = "{" + ", ".join(f'"n{place}": {number}' for place, number in enumerate(numbers)) + "}"
+    document = read(write(tmp_path, "numbers.json", data))
+    assert document.text.split("\n")[0:3] == ["n0: 1.10", "n1: 6.62607015e-34", "n2: 1e400"]
+    assert document.text.endswith("n4: 3.14159265358979323846264")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"port": "Brest"}{"port": "Dover"}',
+        '{\n"port": "Brest"\n}\n{\n"port": "Dover"\n}',
+        '[{"port": "Brest", /* deep, */ }, // first\n {"port": "Dover"},\n]',
+    ],
+)
+def test_json_as_some_programs_write_it(tmp_path: Path, text: str) -> None:
+    assert read(write(tmp_path, "ports.json", text)).text == "port: Brest\n\nport: Dover"
+
+
+def test_notebook_outputs_that_are_pages_or_markdown(tmp_path: Path) -> None:
+    outputs = [
+        {"data": {"text/html": ["<table><tr><td>a</td><td>b</td></tr></table>"]}},
+        {"data": {"text/markdown": "**tide** rises"}},
+    ]
+    cells = [{"cell_type": "code", "source": "show()", "outputs": outputs}]
+    document = read(write(tmp_path, "n.ipynb", json.dumps({"nbformat": 4, "cells": cells})))
+    assert document.text == "show()\n\na | b\n\n**tide** rises"
+
+
+def test_xml_attributes_entities_breaks_and_listings(tmp_path: Path) -> None:
+    text = (
+        '<?xml version="1.0"?><!DOCTYPE d [<!ENTITY firm "Quay and Sons"><!ENTITY eacute "&#233;"><!ENTITY b "<b>">]>'
+        '<d><book id="b1" title="Lighthouse lore"><author>Ada</author></book><outline text="Tide news"/>'
+        "<p>&firm; run a caf&eacute;&b;<br/>by the sea.</p><programlisting>winch --up\n  --fast</programlisting></d>"
+    )
+    document = read(write(tmp_path, "d.xml", text))
+    assert "title: Lighthouse lore" in document.text and "b1" not in document.text
+    assert "text: Tide news" in document.text
+    assert "Quay and Sons run a café[b] by the sea." in document.text
+    assert texts(document, ElementKind.CODE) == ["winch --up\n  --fast"]
