@@ -11,6 +11,8 @@ from typing import Any
 
 from ckllm.contracts import Document, ElementKind, Source
 from ckllm.errors import DataError
+from ingestion.parse.attachments import AttachmentWriter
+from ingestion.parse.decode import decode
 from ingestion.parse.docx_styles import Styles, W, is_on
 from ingestion.parse.docx_tree import (
     MC,
@@ -25,20 +27,25 @@ from ingestion.parse.docx_tree import (
     symbol,
 )
 from ingestion.parse.drawing import chart_texts, diagram_texts
+from ingestion.parse.html import add_html, read_html
 from ingestion.parse.omml import math_text
 from ingestion.parse.package import Package, Relationship
 from ingestion.parse.text import TextBuilder, one_line
 
 _M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
+_A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
+_CANVAS = "{http://schemas.openxmlformats.org/drawingml/2006/lockedCanvas}"
+_V = "{urn:schemas-microsoft-com:vml}"
 _WP = "{http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing}"
 _R = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}"
 _DELETED = (f"{W}del", f"{W}moveFrom")
 _PLAIN = {f"{W}tab": "\t", f"{W}br": "\n", f"{W}cr": "\n", f"{W}noBreakHyphen": "-", f"{W}ptab": "\t"}
+_DOCUMENTS = (".docx", ".xlsx", ".pptx", ".docm", ".xlsm", ".doc", ".xls", ".ppt", ".pdf")
 _MIN_ALT_WORDS = 3
 _HIDDEN = "hidden text (invisible to a reader) was left out"
 
 
-def parse(source: Source, media_type: str, _folder: Path) -> Document:
+def parse(source: Source, media_type: str, folder: Path) -> Document:
     with Package(source) as package:
         main = next(package.related("", "officeDocument"), "word/document.xml")
         builder = TextBuilder(media_type)
@@ -52,7 +59,20 @@ def parse(source: Source, media_type: str, _folder: Path) -> Document:
         story.flush_floats()
         _add_notes(story, "comments", "comment")
         _add_headers(story)
+        writer = AttachmentWriter(source, folder)
+        for name, data in [*story.attachments, *_embedded(package)]:
+            writer.add(name, data)
+        builder.attachments.extend(writer.sources)
         return builder.build(package.title(), source)
+
+
+def _embedded(package: Package) -> Iterator[tuple[str, bytes]]:
+    """Documents within the document; the workbooks of charts are not among them, whose numbers are in the text."""
+    charts = [part for part in package.parts if part.startswith("word/charts/")]
+    drawn = {target for chart in charts for target in package.related(chart, "package")}
+    for part in package.parts:
+        if part.startswith("word/embeddings/") and part not in drawn and part.endswith(_DOCUMENTS):
+            yield part.rsplit("/", 1)[-1], package.read(part)
 
 
 class _Story:
@@ -70,6 +90,7 @@ class _Story:
             main._notes if main else {kind: _notes_of(package, part, kind) for kind in ("footnote", "endnote")}
         )
         self._depth = 0
+        self.attachments: list[tuple[str, bytes]] = []
 
     # ------------------------------------------------------------------------------------------ blocks
 
@@ -91,11 +112,16 @@ class _Story:
                 self.blocks(child)
             elif tag in (f"{_M}oMathPara", f"{_M}oMath"):
                 self.builder.append(ElementKind.PARAGRAPH, math_text(child))
+            elif tag == f"{W}altChunk":
+                self._inserted(str(child.get(f"{_R}id")))
 
     def _paragraph(self, paragraph: Any) -> None:
         properties = paragraph.find(f"{W}pPr")
         text = self.inline(paragraph)
         if not text.strip():
+            return
+        if self.styles.hidden(properties):
+            self.builder.warn(_HIDDEN)
             return
         numbering = self.styles.numbering(properties)
         kind, level = self.styles.kind(properties, numbering is not None)
@@ -103,6 +129,19 @@ class _Story:
         if number and kind is not ElementKind.CODE:
             text = f"{number} {text.strip()}"
         self.builder.append(kind, text, level)
+
+    def _inserted(self, relationship_id: str) -> None:
+        """Append a file that is inserted as it stands, to be converted by the program that opens the document."""
+        relationship = self.relationships.get(relationship_id)
+        if relationship is None or relationship.external or relationship.target not in self.package:
+            return
+        data, name = self.package.read(relationship.target), relationship.target.lower()
+        if name.endswith((".html", ".htm", ".xhtml")):
+            add_html(self.builder, read_html(data))
+        elif name.endswith(".txt"):
+            self.builder.append(ElementKind.PARAGRAPH, decode(data)[0])
+        else:
+            self.attachments.append((relationship.target.rsplit("/", 1)[-1], data))
 
     def flush_floats(self) -> None:
         """Append what was met inside the last paragraph or table: text boxes, captions, notes."""
@@ -174,6 +213,13 @@ class _Story:
             words = one_line(str(properties.get("descr") or ""))
             if len(words.split()) >= _MIN_ALT_WORDS:
                 self._floats.append((ElementKind.CAPTION, words))
+        for words in (one.get("string") for one in drawing.iter(f"{_V}textpath")):
+            self._floats.append((ElementKind.PARAGRAPH, str(words or "")))
+        for canvas in drawing.iter(f"{_CANVAS}lockedCanvas"):
+            self._floats.extend(
+                (ElementKind.PARAGRAPH, "".join(one.text or "" for one in paragraph.iter(f"{_A}t")))
+                for paragraph in canvas.iter(f"{_A}p")
+            )
         for reference in drawing.iter():
             if isinstance(reference.tag, str) and reference.tag.endswith("}chart"):
                 self._related(str(reference.get(f"{_R}id")), chart_texts)

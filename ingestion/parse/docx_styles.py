@@ -42,6 +42,10 @@ class Styles:
     _counts: dict[str, dict[int, int]] = field(default_factory=dict)
     _restarted: set[str] = field(default_factory=set)
     _overrides: dict[str, dict[int, int]] = field(default_factory=dict)
+    _changed: dict[str, dict[int, _Level]] = field(default_factory=dict)
+    """Levels that a list has otherwise than its abstract definition."""
+    _links: dict[str, str] = field(default_factory=dict)
+    """Abstract definitions that only name a style whose list they are."""
 
     @classmethod
     def read(cls, package: Package, document: str) -> Styles:
@@ -92,8 +96,8 @@ class Styles:
     def number(self, numbering: tuple[str, int]) -> str:
         """The number before the next paragraph of this list, e.g. "2.1."; "" for bullets and unknown lists."""
         list_id, depth = numbering
-        abstract = self._abstract.get(list_id, "")
-        levels = self._levels.get(abstract, {})
+        abstract = self._linked(list_id)
+        levels = self._levels.get(abstract, {}) | self._changed.get(list_id, {})
         level = levels.get(depth)
         if level is None:
             return ""
@@ -115,6 +119,16 @@ class Styles:
 
         return re.sub(r"%(\d)", shown, level.text)
 
+    def hidden(self, properties: Any) -> bool:
+        """True where a paragraph's style hides it."""
+        return any(style.hidden for style in self.chain(_value(properties, "pStyle")))
+
+    def _linked(self, list_id: str) -> str:
+        """The abstract definition of a list, by way of a style where it refers to one."""
+        abstract = self._abstract.get(list_id, "")
+        style = self.styles.get(self._links.get(abstract, ""))
+        return self._abstract.get(style.numbering[0], abstract) if style and style.numbering else abstract
+
     def _read_styles(self, root: Any) -> None:
         for one in root.iter(f"{W}style"):
             properties = one.find(f"{W}pPr")
@@ -130,14 +144,10 @@ class Styles:
 
     def _read_numbering(self, root: Any) -> None:
         for abstract in root.iter(f"{W}abstractNum"):
-            levels = {}
-            for level in abstract.iter(f"{W}lvl"):
-                start = _value(level, "start")
-                depth = str(level.get(f"{W}ilvl") or "0")
-                if depth.isdigit():
-                    shown = _value(level, "numFmt") or "decimal"
-                    levels[int(depth)] = _Level(int(start) if start.isdigit() else 1, shown, _value(level, "lvlText"))
-            self._levels[str(abstract.get(f"{W}abstractNumId"))] = levels
+            name = str(abstract.get(f"{W}abstractNumId"))
+            self._levels[name] = dict(filter(None, map(_level, abstract.iter(f"{W}lvl"))))
+            if link := _value(abstract, "numStyleLink"):
+                self._links[name] = link
         for number in root.iter(f"{W}num"):
             list_id = str(number.get(f"{W}numId"))
             self._abstract[list_id] = _value(number, "abstractNumId")
@@ -145,6 +155,16 @@ class Styles:
                 start, depth = _value(override, "startOverride"), str(override.get(f"{W}ilvl") or "")
                 if start.isdigit() and depth.isdigit():
                     self._overrides.setdefault(list_id, {})[int(depth)] = int(start)
+                levels = dict(filter(None, map(_level, override.iter(f"{W}lvl"))))
+                self._changed.setdefault(list_id, {}).update(levels)
+
+
+def _level(element: Any) -> tuple[int, _Level] | None:
+    start, depth = _value(element, "start"), str(element.get(f"{W}ilvl") or "0")
+    if not depth.isdigit():
+        return None
+    shown = _value(element, "numFmt") or "decimal"
+    return int(depth), _Level(int(start) if start.isdigit() else 1, shown, _value(element, "lvlText"))
 
 
 def _root(package: Package, part: str) -> Any:

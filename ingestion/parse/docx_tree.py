@@ -77,9 +77,29 @@ def on_colour(run: Any, properties: Any) -> bool:
 
 
 def symbol(element: Any) -> str:
+    """A w:sym as the character that it looks like, as far as its font is one of the common ones."""
     code = str(element.get(f"{W}char") or "")
     try:
         value = int(code, 16)
     except ValueError:
         return ""
+    if 0x20 < value < 0x80 or 0xF000 <= value <= 0xF0FF:
+        font = str(element.get(f"{W}font") or "").lower()
+        letter = chr(value & 0xFF)
+        if font == "symbol":
+            return _SYMBOL.get(letter, letter if " " <= letter < "A" else "")
+        if font.startswith("wingdings"):
+            return _WINGDINGS.get(letter, "") if font == "wingdings" else ""
     return chr(value) if 0x20 < value < 0xE000 else ""
+
+
+_SYMBOL = dict(
+    zip(
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz\xa3\xa5\xab\xac\xad\xae\xaf\xb0\xb1\xb3\xb4\xb5\xb6\xb7\xb8\xb9\xba\xbb\xc7\xc8\xcc\xce\xd0\xd1\xd5\xd6\xde\xe5\xf2",
+        "ΑΒΧΔΕΦΓΗΙϑΚΛΜΝΟΠΘΡΣΤΥςΩΞΨΖαβχδεφγηιϕκλμνοπθρστυϖωξψζ≤∞↔←↑→↓°±≥×∝∂•÷≠≡≈∩∪⊂∈∠∇∏√⇒∑∫",
+        strict=True,
+    )
+)
+"""Adobe's Symbol encoding, its letters and the commonest signs."""
+_WINGDINGS = {"\xfc": "✓", "\xfb": "✗", "\xfe": "☑", "\xfd": "☒", "\xa8": "☐", "o": "☐", "l": "●", "n": "■", "\xe0": "→",
+              "\xdf": "←", "\xa7": "▪", "J": "☺", "L": "☹"}  # fmt: skip

@@ -15,6 +15,7 @@ from ingestion.parse.text import TextBuilder
 
 _CONTAINER = "{urn:oasis:names:tc:opendocument:xmlns:container}"
 _OPF = "{http://www.idpf.org/2007/opf}"
+_ENCRYPTION = "{http://www.w3.org/2001/04/xmlenc#}"
 _DC = "{http://purl.org/dc/elements/1.1/}"
 
 
@@ -23,9 +24,10 @@ def parse(source: Source, media_type: str, _folder: Path) -> Document:
     with Package(source) as package:
         opf = _package_document(package)
         root = package.xml(opf)
-        if "META-INF/encryption.xml" in package and "META-INF/rights.xml" in package:
+        chapters = _chapters(package, root, posixpath.dirname(opf))
+        if not _encrypted(package).isdisjoint(chapters):
             raise DataError("encrypted: it is protected (DRM), which takes a password or licence to open")
-        for part in _chapters(package, root, posixpath.dirname(opf)):
+        for part in chapters:
             add_html(builder, read_html(package.read(part)))
     return builder.build(str(root.findtext(f".//{_DC}title") or ""), source, str(root.findtext(f".//{_DC}language") or ""))
 
@@ -41,13 +43,21 @@ def _package_document(package: Package) -> str:
     return found
 
 
+def _encrypted(package: Package) -> set[str]:
+    """Parts that are encrypted; fonts often are, and do not matter."""
+    if "META-INF/encryption.xml" not in package:
+        return set()
+    found = package.xml("META-INF/encryption.xml").iter(f"{_ENCRYPTION}CipherReference")
+    return {unquote(str(one.get("URI") or "")).lstrip("/") for one in found}
+
+
 def _chapters(package: Package, root: Any, folder: str) -> list[str]:
-    """Parts in reading order, without the table of contents."""
+    """Parts in reading order (of a book that gives none, in the order of its list of parts), without the table of contents."""
     items = {str(item.get("id")): item for item in root.iter(f"{_OPF}item")}
+    in_order = [str(reference.get("idref")) for reference in root.iter(f"{_OPF}itemref")]
     found = []
-    for reference in root.iter(f"{_OPF}itemref"):
-        item = items.get(str(reference.get("idref")))
-        if item is None or ("nav" in str(item.get("properties") or "").split() and len(items) > 2):
+    for item in [items[one] for one in in_order or items if one in items]:
+        if "nav" in str(item.get("properties") or "").split() and len(items) > 2:
             continue
         part = posixpath.normpath(posixpath.join(folder, unquote(str(item.get("href") or ""))))
         if part in package and "html" in str(item.get("media-type") or "html"):

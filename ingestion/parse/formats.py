@@ -27,6 +27,7 @@ PARSERS = {
     _OPENDOCUMENT + "text": "opendocument",
     _OPENDOCUMENT + "presentation": "opendocument",
     _OPENDOCUMENT + "spreadsheet": "opendocument",
+    _OPENDOCUMENT + "graphics": "opendocument",
     "application/epub+zip": "epub",
     "application/rtf": "partitioned",
     "text/x-rst": "partitioned",

@@ -23,14 +23,20 @@ _SKIPPED = frozenset(
     {"application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature", "text/x-amp-html"}
 )
 _SIGNED_DATA = "signed-data"
+_PGP = re.compile(r"-----BEGIN PGP MESSAGE-----.*?(?:-----END PGP MESSAGE-----|\Z)", re.S)
+SEALED = "the body can only be opened with the private key of whom it was sent to"
+_MAX_DEPTH = 50
+_FEW_WORDS = 5
+_TWIN = 0.8
+"""Share of a page's words that a plain text must have to say the same."""
 
 
 def parse(source: Source, media_type: str, folder: Path) -> Document:
     data = source.path.read_bytes()
     message = email.message_from_bytes(data, policy=email.policy.default)
     assert isinstance(message, EmailMessage)
-    if message.get_content_type() in _ENCRYPTED and message.get_param("smime-type") != _SIGNED_DATA:
-        raise DataError("no text: the body can only be opened with the private key of whom it was sent to")
+    if _is_encrypted(message):
+        raise DataError(f"no text: {SEALED}")
     builder = TextBuilder(media_type)
     subject = _header(message, "Subject")
     add_headers(builder, {name: _header(message, name) for name in _HEADERS})
@@ -58,18 +64,37 @@ def _header(message: EmailMessage, name: str) -> str:
 
 
 def _add_body(builder: TextBuilder, message: EmailMessage) -> None:
-    """Plain text where the mail has any (its HTML twin says the same), else HTML; every part of a mixed mail in order."""
+    """Every part of the body in its order; of alternatives the plain text, or the page where that says hardly anything.
+
+    Raises DataError where all of it is encrypted.
+    """
+    parts = list(_body_parts(message))
+    plain = " ".join(_text_of(part) for part in parts if part.get_content_type() != "text/html")
     before = len(builder)
-    plain: list[EmailMessage] = []
-    pages: list[EmailMessage] = []
-    for part in _body_parts(message):
-        (pages if part.get_content_type() == "text/html" else plain).append(part)
-    for part in plain:
-        add_plain(builder, _text_of(part))
-    words = sum(len(_text_of(part).split()) for part in plain)
-    if pages and (len(builder) == before or words < 5):
-        for part in pages:
-            add_html(builder, _text_of(part))
+    for part in parts:
+        text = _text_of(part)
+        if part.get_content_type() == "text/html":
+            if not _says_the_same(text, plain):
+                add_html(builder, text)
+        else:
+            add_plain(builder, _PGP.sub("", text))
+    if not parts and message.get_content_maintype() == "multipart" and not message.is_multipart():
+        add_plain(builder, _text_of(message))  # it announces parts, but not what is between them
+    if _PGP.search(plain):
+        if len(builder) == before:
+            raise DataError(f"no text: {SEALED}")
+        builder.warn("an encrypted part was left out")
+
+
+def _says_the_same(page: str, plain: str) -> bool:
+    """Whether nearly all words of a page are in the plain text beside it."""
+    told = set(plain.split())
+    if len(told) < _FEW_WORDS:
+        return False
+    seen = TextBuilder()
+    add_html(seen, page)
+    words = set(seen.text.split())
+    return len(words & told) >= _TWIN * len(words)
 
 
 def add_plain(builder: TextBuilder, text: str) -> None:
@@ -78,15 +103,25 @@ def add_plain(builder: TextBuilder, text: str) -> None:
         builder.append(ElementKind.PARAGRAPH, paragraph)
 
 
-def _body_parts(message: EmailMessage) -> Iterator[EmailMessage]:
-    for part in _walk(message):
-        if part.get_content_type() in _BODY and not _is_attachment(part):
-            yield part
+def _body_parts(message: EmailMessage, depth: int = 0) -> Iterator[EmailMessage]:
+    if depth > _MAX_DEPTH or not message.is_multipart():
+        if message.get_content_type() in _BODY and not _is_attachment(message):
+            yield message
+        return
+    if depth and message.get_content_type() == "message/rfc822":
+        return
+    inner = [part for part in message.iter_parts() if isinstance(part, EmailMessage)]
+    found = [one for part in inner for one in _body_parts(part, depth + 1)]
+    if message.get_content_type() == "multipart/alternative":
+        plain = [one for one in found if one.get_content_type() != "text/html"]
+        if sum(len(_text_of(one).split()) for one in plain) >= _FEW_WORDS:
+            found = plain
+    yield from found
 
 
 def _attachments(message: EmailMessage) -> Iterator[EmailMessage]:
     for part in _walk(message):
-        if part is message or part.get_content_type() in _SKIPPED:
+        if part.get_content_type() in _SKIPPED or _is_encrypted(part):
             continue
         if _is_attachment(part) and not _is_inline_picture(part):
             yield part
@@ -94,12 +129,16 @@ def _attachments(message: EmailMessage) -> Iterator[EmailMessage]:
 
 def _walk(message: EmailMessage, depth: int = 0) -> Iterator[EmailMessage]:
     """Leaf parts; an attached message is a leaf."""
-    if depth > 50 or not message.is_multipart() or (depth and message.get_content_type() == "message/rfc822"):
+    if depth > _MAX_DEPTH or not message.is_multipart() or (depth and message.get_content_type() == "message/rfc822"):
         yield message
         return
     for part in message.iter_parts():
         if isinstance(part, EmailMessage):
             yield from _walk(part, depth + 1)
+
+
+def _is_encrypted(part: EmailMessage) -> bool:
+    return part.get_content_type() in _ENCRYPTED and part.get_param("smime-type") != _SIGNED_DATA
 
 
 def _is_attachment(part: EmailMessage) -> bool:

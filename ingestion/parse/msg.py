@@ -9,7 +9,7 @@ from ckllm.contracts import Document, Source
 from ckllm.errors import DataError
 from ingestion.parse.attachments import AttachmentWriter
 from ingestion.parse.html import add_html
-from ingestion.parse.mail import add_headers, add_plain
+from ingestion.parse.mail import SEALED, add_headers, add_plain
 from ingestion.parse.text import TextBuilder
 
 _ENCRYPTED = ("IPM.Note.SMIME", "IPM.Note.rpmsg")
@@ -25,7 +25,7 @@ def parse(source: Source, media_type: str, folder: Path) -> Document:
     except (ValueError, KeyError, IndexError, OSError, AttributeError) as error:
         raise DataError(f"broken message: {error}") from error
     if kind.startswith(_ENCRYPTED) and _SIGNED not in kind:
-        raise DataError("no text: the body can only be opened with the private key of whom it was sent to")
+        raise DataError(f"no text: {SEALED}")
     builder = TextBuilder(media_type)
     subject = str(message.subject or "")
     add_headers(builder, _headers(message, subject))

@@ -20,6 +20,7 @@ _SVG = f"{{{_NAMES}svg-compatible:1.0}}"
 _DC = "{http://purl.org/dc/elements/1.1/}"
 _SKIPPED = frozenset({f"{_TEXT}tracked-changes", f"{_TEXT}sequence-decls", f"{_OFFICE}forms", f"{_TEXT}alphabetical-index-mark",
                       f"{_TEXT}ruby-text", f"{_TEXT}bookmark"})  # fmt: skip
+_VALUES = ("string-value", "date-value", "time-value", "boolean-value", "value")
 _MAX_REPEAT = 50
 
 
@@ -28,6 +29,7 @@ def parse(source: Source, media_type: str, _folder: Path) -> Document:
         if "META-INF/manifest.xml" in package and b"encryption-data" in package.read("META-INF/manifest.xml"):
             raise DataError("encrypted with a password: save a copy without the password")
         root = package.xml("content.xml")
+        styles = package.xml("styles.xml") if "styles.xml" in package and media_type.endswith("text") else None
         title = package.xml("meta.xml").findtext(f".//{_DC}title") if "meta.xml" in package else ""
     builder = TextBuilder(media_type)
     body = root.find(f"{_OFFICE}body")
@@ -38,7 +40,22 @@ def parse(source: Source, media_type: str, _folder: Path) -> Document:
         _sheets(builder, content)
     else:
         _Text(builder, root).add(content)
+        if styles is not None:
+            _add_headers(builder, styles)
     return builder.build(title or "", source)
+
+
+def _add_headers(builder: TextBuilder, styles: Any) -> None:
+    """Page headers and footers, each different one once, at the end."""
+    seen: set[str] = set()
+    for page in styles.iter(f"{_STYLE}master-page"):
+        for part in page:
+            if part.tag in (f"{_STYLE}header", f"{_STYLE}footer", f"{_STYLE}header-first", f"{_STYLE}footer-first"):
+                for paragraph in part.iter(f"{_TEXT}p"):
+                    words = one_line("".join(paragraph.itertext()))
+                    if any(character.isalpha() for character in words) and words not in seen:
+                        seen.add(words)
+                        builder.append(ElementKind.NOTE, words)
 
 
 class _Text:
@@ -145,18 +162,35 @@ class _Text:
             yield from self._pieces(child)
 
     def _rows(self, table: Any) -> Iterator[list[str]]:
+        hanging: dict[int, tuple[int, str]] = {}
         for row in table.iter(f"{_TABLE}table-row"):
             if next(row.iterancestors(f"{_TABLE}table")) is table:
-                yield [
-                    " ".join(self._inline(one) for one in cell.iter(f"{_TEXT}p", f"{_TEXT}h"))
-                    for cell in row
-                    if cell.tag in (f"{_TABLE}table-cell", f"{_TABLE}covered-table-cell")
-                ]
+                cells = [cell for cell in row if cell.tag in (f"{_TABLE}table-cell", f"{_TABLE}covered-table-cell")]
+                yield [self._cell(column, cell, hanging) for column, cell in enumerate(cells)]
+
+    def _cell(self, column: int, cell: Any, hanging: dict[int, tuple[int, str]]) -> str:
+        """A cell that spans rows stands in each of them: a row has to make sense alone."""
+        if cell.tag.endswith("covered-table-cell"):
+            left, text = hanging.pop(column, (0, ""))
+        else:
+            left = _number(cell, "number-rows-spanned")
+            text = " ".join(self._inline(one) for one in cell.iter(f"{_TEXT}p", f"{_TEXT}h"))
+        if left > 1:
+            hanging[column] = (left - 1, text)
+        return text
 
 
 def _sheets(builder: TextBuilder, content: Any) -> None:
     for number, sheet in enumerate(content.iter(f"{_TABLE}table"), start=1):
         add_sheet(builder, number, str(sheet.get(f"{_TABLE}name") or f"Sheet {number}"), _sheet_rows(sheet))
+        for shapes in sheet.iter(f"{_TABLE}shapes", f"{_DRAW}frame", f"{_DRAW}custom-shape"):
+            if next(shapes.iterancestors(f"{_TABLE}shapes"), None) is None:
+                for paragraph in shapes.iter(f"{_TEXT}p"):
+                    builder.append(ElementKind.PARAGRAPH, "".join(paragraph.itertext()))
+        for remark in sheet.iter(f"{_OFFICE}annotation"):
+            author = one_line(str(remark.findtext(f"{_DC}creator") or "unknown"))
+            words = " ".join("".join(one.itertext()) for one in remark.iter(f"{_TEXT}p"))
+            builder.append(ElementKind.NOTE, f"Comment by {author}: {one_line(words)}")
 
 
 def _sheet_rows(sheet: Any) -> Iterator[list[object]]:
@@ -165,16 +199,19 @@ def _sheet_rows(sheet: Any) -> Iterator[list[object]]:
         for cell in row:
             if cell.tag not in (f"{_TABLE}table-cell", f"{_TABLE}covered-table-cell"):
                 continue
-            text = "\n".join(
-                "".join(one.itertext()) for one in cell.iter(f"{_TEXT}p") if one.getparent().tag != _OFFICE + "annotation"
-            )
-            cells.extend([text] * _repeat(cell, "columns"))
+            cells.extend([_shown(cell)] * min(_number(cell, "number-columns-repeated"), _MAX_REPEAT))
         while cells and not cells[-1]:
             cells.pop()
-        for _ in range(_repeat(row, "rows") if cells else 1):
+        for _ in range(min(_number(row, "number-rows-repeated"), _MAX_REPEAT) if cells else 1):
             yield cells
 
 
-def _repeat(element: Any, what: str) -> int:
-    value = str(element.get(f"{_TABLE}number-{what}-repeated") or "1")
-    return min(int(value), _MAX_REPEAT) if value.isdigit() else 1
+def _shown(cell: Any) -> str:
+    """A cell as it is shown; where a program did not write that down, its value."""
+    text = "\n".join("".join(one.itertext()) for one in cell if one.tag == f"{_TEXT}p")
+    return text or next((str(cell.get(f"{_OFFICE}{name}")) for name in _VALUES if cell.get(f"{_OFFICE}{name}")), "")
+
+
+def _number(element: Any, name: str) -> int:
+    value = str(element.get(f"{_TABLE}{name}") or "1")
+    return int(value) if value.isdigit() else 1

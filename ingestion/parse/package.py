@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote
@@ -50,6 +51,7 @@ class Package:
     """An open package. Raises DataError for what is broken, encrypted or unpacks to too much."""
 
     def __init__(self, source: Source) -> None:
+        self._path = source.path
         self.name = source_name(source)
         try:
             self._zip = zipfile.ZipFile(source.path)
@@ -114,6 +116,19 @@ class Package:
             if relationship.kind == kind and not relationship.external and relationship.target in self:
                 yield relationship.target
 
+    def usual(self, without: str = "") -> BytesIO:
+        """The package as libraries expect it: with the usual names where it is Strict, and without the part `without`."""
+        strict = "_rels/.rels" in self and _STRICT in self.read("_rels/.rels")
+        if not strict and not without:
+            return BytesIO(self._path.read_bytes())
+        copy = BytesIO()
+        with zipfile.ZipFile(copy, "w") as archive:
+            for part in self._members:
+                if part != without and not part.endswith("/"):
+                    data = self.read(part)
+                    archive.writestr(part, usual_names(data) if part.endswith((".xml", ".rels")) else data)
+        return copy
+
     def title(self) -> str:
         """The title in the document's properties, "" where there is none, or only what programs put there."""
         if "docProps/core.xml" not in self:
@@ -143,13 +158,19 @@ def is_junk_title(title: str) -> bool:
     )
 
 
+def usual_names(data: bytes) -> bytes:
+    """XML of a Strict document with the names that all others have."""
+    if _STRICT in data:
+        for strict, usual in _STRICT_NAMES:
+            data = data.replace(strict, usual)
+    return data
+
+
 def read_xml(data: bytes) -> Any:
     """Parse XML without entities, DTDs or network. Raises DataError where it is broken beyond repair or refers to entities."""
     from lxml import etree
 
-    if _STRICT in data:
-        for strict, usual in _STRICT_NAMES:
-            data = data.replace(strict, usual)
+    data = usual_names(data)
 
     def parser(recover: bool) -> Any:
         return etree.XMLParser(

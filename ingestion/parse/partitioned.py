@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +13,7 @@ from ingestion.parse.decode import decode
 from ingestion.parse.html_tables import table_rows
 from ingestion.parse.html_visibility import Visibility
 from ingestion.parse.offline import use_offline
+from ingestion.parse.rtf_characters import with_escapes
 from ingestion.parse.text import TextBuilder
 
 _PARTITIONERS = {"application/rtf": "rtf", "text/x-rst": "rst", "text/x-org": "org"}
@@ -45,16 +45,23 @@ def _partition(source: Source, suffix: str) -> list[Any]:
     """unstructured's elements. The file is handed over under its true suffix, and as UTF-8 where it is plain text."""
     use_offline()
     partition = getattr(import_module(f"unstructured.partition.{suffix}"), f"partition_{suffix}")
+    private: dict[int, str] = {}
     with tempfile.TemporaryDirectory(prefix="ckllm-parse-") as folder:
         path = Path(folder) / f"document.{suffix}"
         if suffix == "rtf":
-            shutil.copyfile(source.path, path)
+            data, private = with_escapes(source.path.read_bytes())
+            path.write_bytes(data)
         else:
             path.write_text(decode(source.path.read_bytes())[0], encoding="utf-8", errors="replace")
         try:
-            return list(partition(filename=str(path), detect_language_per_element=False, languages=[""]))
+            elements = list(partition(filename=str(path), detect_language_per_element=False, languages=[""]))
         except RuntimeError as error:
             raise DataError(f"pandoc cannot read it: {' '.join(str(error).split())[:200]}") from error
+    for element in elements:
+        element.text = element.text.translate(private)
+        if html := getattr(element.metadata, "text_as_html", None):
+            element.metadata.text_as_html = html.translate(private)
+    return elements
 
 
 def _rows(html: str) -> tuple[list[list[str]], int]:

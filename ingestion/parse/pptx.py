@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from ckllm.contracts import Document, ElementKind, Source
 from ckllm.errors import DataError
+from ingestion.parse.docx_tree import MC, chosen
 from ingestion.parse.drawing import chart_texts, diagram_texts
 from ingestion.parse.package import Package, is_junk_title, read_xml
 from ingestion.parse.text import TextBuilder, one_line
@@ -20,17 +22,19 @@ _DIAGRAM = "http://schemas.openxmlformats.org/drawingml/2006/diagram"
 _EMU_PER_POINT = 12700
 _MIN_ALT_WORDS = 3
 _MAX_DEPTH = 20
+_BROKEN = (KeyError, ValueError, AttributeError, TypeError, IndexError)
 _FURNITURE = frozenset({"SLIDE_NUMBER", "DATE"})
 
 
 def parse(source: Source, media_type: str, _folder: Path) -> Document:
-    import pptx
+    from pptx.exc import PackageNotFoundError
+    from pptx.package import Package as Opened
 
-    _check(source)
     builder = TextBuilder(media_type)
     try:
-        presentation = pptx.Presentation(str(source.path))
-    except (KeyError, ValueError, AttributeError, zipfile.BadZipFile, pptx.exc.PackageNotFoundError) as error:
+        # by its part, not by pptx.Presentation, which refuses shows and templates
+        presentation = Opened.open(_checked(source)).main_document_part.presentation
+    except (KeyError, ValueError, AttributeError, zipfile.BadZipFile, PackageNotFoundError) as error:
         raise DataError(f"broken presentation: {error}") from error
     width, height = (presentation.slide_width or 0) / _EMU_PER_POINT, (presentation.slide_height or 0) / _EMU_PER_POINT
     authors = _authors(presentation)
@@ -41,12 +45,28 @@ def parse(source: Source, media_type: str, _folder: Path) -> Document:
     return builder.build("" if is_junk_title(title) else title, source)
 
 
-def _check(source: Source) -> None:
-    """Refuse bombs and broken parts before python-pptx unpacks everything."""
+def _checked(source: Source) -> BytesIO:
+    """The file as python-pptx reads it. Bombs and broken parts are refused before it unpacks everything."""
     with Package(source) as package:
         for part in package.parts:
             if part.endswith((".xml", ".rels")):
                 package.read(part)
+        return package.usual()
+
+
+def _mend(slide: Any) -> None:
+    """Put of a shape's two forms the newer in place of both, which python-pptx passes over; drop kinds it does not know."""
+    from pptx.enum.shapes import PP_PLACEHOLDER
+
+    for alternatives in list(slide.element.iter(f"{MC}AlternateContent")):
+        if alternatives.getparent() is not None and alternatives.getparent().tag in (f"{_P}spTree", f"{_P}grpSp"):
+            for shape in list(chosen(alternatives)):
+                alternatives.addprevious(shape)
+            alternatives.getparent().remove(alternatives)
+    known = {kind.xml_value for kind in PP_PLACEHOLDER}
+    for placeholder in slide.element.iter(f"{_P}ph"):
+        if placeholder.get("type", "obj") not in known:
+            del placeholder.attrib["type"]
 
 
 class _Slide:
@@ -58,10 +78,14 @@ class _Slide:
     def add(self) -> None:
         if self._slide.element.get("show") == "0":
             self._builder.warn("hidden slides are part of the text")
+        _mend(self._slide)
         title = self._slide.shapes.title
         shapes = sorted(self._slide.shapes, key=lambda shape: _place(shape, title))
         for shape in shapes:
-            self._shape(shape, shape is title or (title is not None and shape.shape_id == title.shape_id), 0)
+            try:
+                self._shape(shape, shape is title or (title is not None and shape.shape_id == title.shape_id), 0)
+            except (DataError, *_BROKEN):
+                self._builder.warn("a shape that is broken was left out")
         self._notes()
         self._comments()
 
@@ -102,11 +126,18 @@ class _Slide:
 
     def _table(self, table: Any) -> None:
         rows = []
+        hanging: dict[int, tuple[int, str]] = {}
         for row in table.rows:
-            cells = [
-                "" if cell.is_spanned else " ".join(one_line(text) for text, _ in _paragraphs(cell._tc.txBody))
-                for cell in row.cells
-            ]
+            cells = []
+            for column, cell in enumerate(row.cells):
+                if cell.is_spanned:  # a cell merged downwards stands in each row: a row has to make sense alone
+                    left, text = hanging.pop(column, (0, ""))
+                else:
+                    left = cell.span_height if cell.is_merge_origin else 1
+                    text = " ".join(one_line(text) for text, _ in _paragraphs(cell._tc.txBody))
+                if left > 1:
+                    hanging[column] = (left - 1, text)
+                cells.append(text)
             rows.append(cells)
         self._builder.table(rows)
 
@@ -170,7 +201,10 @@ def _place(shape: Any, title: Any) -> tuple[int, int, int]:
     """The title first, then from top to bottom in steps of half an inch, then from left to right."""
     if title is not None and shape.shape_id == title.shape_id:
         return (0, 0, 0)
-    return (1, int((shape.top or 0) / 457_200), int(shape.left or 0))
+    try:
+        return (1, int((shape.top or 0) / 457_200), int(shape.left or 0))
+    except _BROKEN:  # its place is that of a placeholder in a layout that is missing
+        return (1, 0, 0)
 
 
 def _authors(presentation: Any) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ckllm.contracts import Document, ElementKind, Source
 from ckllm.errors import DataError
@@ -16,8 +16,11 @@ from ingestion.parse.text import TextBuilder, one_line
 
 _LARGE = 40_000_000
 _MAX_EMPTY = 10_000
+_MAX_COLUMNS = 2000
+"""Of rows that reach farther, empty cells are left out."""
 _A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
-_BROKEN = (KeyError, ValueError, TypeError, AttributeError, IndexError, zipfile.BadZipFile, EOFError, OSError)
+_STYLES = "xl/styles.xml"
+_BROKEN = (SyntaxError, KeyError, ValueError, TypeError, AttributeError, IndexError, zipfile.BadZipFile, EOFError, OSError)
 
 
 def parse(source: Source, media_type: str, _folder: Path) -> Document:
@@ -26,19 +29,23 @@ def parse(source: Source, media_type: str, _folder: Path) -> Document:
         large = sum(len(package.read(part)) for part in package.parts if part.endswith(".xml")) > _LARGE
         if any(part.lower().endswith("vbaproject.bin") for part in package.parts):
             builder.warn("macros were ignored")
-        _add_sheets(builder, source, large)
+        _add_sheets(builder, package, large)
         _add_drawings(builder, package)
         return builder.build(package.title(), source)
 
 
-def _add_sheets(builder: TextBuilder, source: Source, large: bool) -> None:
-    import openpyxl
-
+def _add_sheets(builder: TextBuilder, package: Package, large: bool) -> None:
+    # large workbooks are streamed: openpyxl's full model takes some fifty times the file's size
     try:
-        # large workbooks are streamed: openpyxl's full model takes some fifty times the file's size
-        workbook = openpyxl.load_workbook(source.path, data_only=True, read_only=large, keep_links=False)
+        workbook = _open(package.usual(), streamed=large)
     except _BROKEN as error:
-        raise DataError(f"broken workbook: {' '.join(str(error).split())[:200]}") from error
+        # styles that openpyxl does not understand are the commonest reason, and say nothing about the cells but what is a date
+        large = True
+        try:
+            workbook = _open(package.usual(without=_STYLES), streamed=True)
+        except _BROKEN:
+            raise DataError(f"broken workbook: {' '.join(str(error).split())[:200]}") from error
+        builder.warn("the workbook's styles are broken: dates are shown as numbers")
     for number, sheet in enumerate(workbook.worksheets, start=1):
         if sheet.sheet_state != "visible":
             builder.warn("hidden sheets were left out")
@@ -49,9 +56,15 @@ def _add_sheets(builder: TextBuilder, source: Source, large: bool) -> None:
     for number, sheet in enumerate(workbook.chartsheets, start=len(workbook.worksheets) + 1):
         builder.page(number)
         builder.append(ElementKind.HEADING, sheet.title, 1)
-    if not large and _lacks_results(source, workbook):
+    if not large and _lacks_results(package, workbook):
         builder.warn("formulas without saved results were left out: open and save the file in a spreadsheet program")
     workbook.close()
+
+
+def _open(data: IO[bytes], *, streamed: bool, results: bool = True) -> Any:
+    import openpyxl
+
+    return openpyxl.load_workbook(data, data_only=results, read_only=streamed, keep_links=False)
 
 
 def _rows(sheet: Any, large: bool) -> Iterator[list[object]]:
@@ -76,8 +89,8 @@ def _rows(sheet: Any, large: bool) -> Iterator[list[object]]:
         if last and row > last + 1:
             yield []
         cells = by_row[row]
-        first, width = 1, max(cells)
-        yield [cells.get(column) for column in range(first, min(width, 2000) + 1)]
+        width = max(cells)
+        yield [cells.get(column) for column in (range(1, width + 1) if width <= _MAX_COLUMNS else sorted(cells))]
         last = row
 
 
@@ -111,11 +124,9 @@ def _letters(column: int) -> str:
     return letters
 
 
-def _lacks_results(source: Source, workbook: Any) -> bool:
+def _lacks_results(package: Package, workbook: Any) -> bool:
     """True where formulas have no saved results: the file was written by a program that does not calculate."""
-    import openpyxl
-
-    formulas = openpyxl.load_workbook(source.path, data_only=False, read_only=True, keep_links=False)
+    formulas = _open(package.usual(), streamed=True, results=False)
     try:
         for sheet in formulas.worksheets:
             values = workbook[sheet.title]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -233,6 +234,23 @@ def test_rtf_and_restructured_text_need_no_model(tmp_path: Path) -> None:
     assert texts(rst, ElementKind.TABLE) == ["Port | Metres\nBrest | 6.1"]
 
 
+@pytest.mark.parametrize(
+    ("rtf", "text"),
+    [
+        (r"{\rtf1\ansi\ansicpg1251{\fonttbl{\f0 A;}}\f0 \'cf\'ee\'f0\'f2 \'f1\'ef\'e8\'f2\par}", "Порт спит"),
+        (
+            r"{\rtf1\ansi\ansicpg1252{\fonttbl{\f0\fcharset0 A;}{\f1\fcharset238 B;}}\f0 f\'fcr {\f1 \'a3\'f3d\'9f} f\'fcr\par}",
+            "für Łódź für",
+        ),
+        (r"{\rtf1\ansi\ansicpg932{\fonttbl{\f0\fcharset128 A;}}\f0 \'83A\'83\'5c and more\par}", "アソ and more"),
+        (r"{\rtf1\ansi\uc1 5 \u8364?, then {\uc0\u960 }r and {\uc2 \u28207\'8d\'60}s\par}", "5 €, then πr and 港s"),
+        (r"{\rtf1\ansi The dog \u-10179?\u-9162? sails\par}", "The dog 🐶 sails"),
+    ],
+)
+def test_rtf_in_any_code_page_loses_no_character(tmp_path: Path, rtf: str, text: str) -> None:
+    assert read(write(tmp_path, "a.rtf", rtf)).text == text
+
+
 def mail() -> EmailMessage:
     message = EmailMessage()
     message["Subject"], message["From"], message["To"] = "Grüße aus Brest", "Ada <ada@example.org>", "bob@example.org"
@@ -286,3 +304,291 @@ def test_strict_office_documents_have_other_names_for_the_same(tmp_path: Path) -
     strict = 'xmlns:w="http://purl.oclc.org/ooxml/wordprocessingml/main"'
     body = f"<w:document {strict}><w:body><w:p><w:r><w:t>strict words</w:t></w:r></w:p></w:body></w:document>"
     assert read(hostile_files.docx_of(tmp_path / "strict.docx", body)).text == "strict words"
+    assert "strict words" in read(changed(deck(tmp_path / "deck.pptx"), strict_name)).text
+    assert "strict words" in read(changed(workbook(tmp_path / "book.xlsx"), strict_name)).text
+
+
+def deck(path: Path) -> Path:
+    import pptx
+
+    made = pptx.Presentation()
+    made.slides.add_slide(made.slide_layouts[5]).shapes.title.text = "strict words"
+    made.save(str(path))
+    return path
+
+
+def workbook(path: Path) -> Path:
+    import openpyxl
+
+    made = openpyxl.Workbook()
+    made.worksheets[0]["A1"] = "strict words"
+    made.worksheets[0]["A1"].font = openpyxl.styles.Font(bold=True)
+    made.save(path)
+    return path
+
+
+def strict_name(_part: str, data: bytes) -> bytes:
+    for usual, strict in (
+        (b"schemas.openxmlformats.org/officeDocument/2006/relationships", b"purl.oclc.org/ooxml/officeDocument/relationships"),
+        (b"schemas.openxmlformats.org/presentationml/2006/main", b"purl.oclc.org/ooxml/presentationml/main"),
+        (b"schemas.openxmlformats.org/spreadsheetml/2006/main", b"purl.oclc.org/ooxml/spreadsheetml/main"),
+        (b"schemas.openxmlformats.org/drawingml/2006/", b"purl.oclc.org/ooxml/drawingml/"),
+    ):
+        data = data.replace(usual, strict)
+    return data
+
+
+def changed(path: Path, change: Callable[[str, bytes], bytes | None]) -> Path:
+    """The package with what `change` makes of each part by its name; those that it makes None of are left out."""
+    with zipfile.ZipFile(path) as archive:
+        held = {name: change(name, archive.read(name)) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in held.items():
+            if data is not None:
+                archive.writestr(name, data)
+    return path
+
+
+@pytest.mark.parametrize("kind", [b"slideshow", b"template"])
+def test_shows_and_templates_are_presentations(tmp_path: Path, kind: bytes) -> None:
+    path = deck(tmp_path / "show.ppsx")
+    assert read(changed(path, lambda _, data: data.replace(b"presentation.main+xml", kind + b".main+xml"))).text == "strict words"
+
+
+def test_pptx_shapes_in_two_forms_unknown_kinds_and_missing_layouts(tmp_path: Path) -> None:
+    names = (
+        'xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006" '
+        'xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math"'
+    )
+
+    def shape(words: str) -> str:
+        return (
+            '<p:sp><p:nvSpPr><p:cNvPr id="77" name="x"/><p:cNvSpPr/><p:nvPr/></p:nvSpPr><p:spPr/><p:txBody><a:bodyPr/>'
+            f"<a:p><a:r><a:t>{words} </a:t></a:r><m:oMath><m:r><m:t>a=b</m:t></m:r></m:oMath></a:p></p:txBody></p:sp>"
+        )
+
+    both = (
+        f'<mc:AlternateContent {names}><mc:Choice Requires="a14">{shape("newer form")}</mc:Choice>'
+        f"<mc:Fallback>{shape('older form')}</mc:Fallback></mc:AlternateContent></p:spTree>"
+    )
+
+    def on_slide(old: bytes, new: bytes) -> str:
+        change = deck(tmp_path / "a.pptx")
+        return read(changed(change, lambda name, data: data.replace(old, new) if "slides/slide1.xml" in name else data)).text
+
+    assert on_slide(b"</p:spTree>", both.encode()).split("\n\n") == ["strict words", "newer form a=b"]
+    assert on_slide(b'type="title"', b'type="novel"') == "strict words"
+    lacking = changed(deck(tmp_path / "b.pptx"), lambda name, data: None if name.endswith("slideLayout6.xml") else data)
+    assert read(lacking).text == "strict words"
+
+
+def test_pptx_cells_merged_downwards_stand_in_each_row(tmp_path: Path) -> None:
+    import pptx
+    from pptx.util import Inches
+
+    made = pptx.Presentation()
+    table = made.slides.add_slide(made.slide_layouts[6]).shapes.add_table(3, 2, 0, 0, Inches(4), Inches(1)).table
+    for place, text in enumerate(("Port", "Metres", "Brest", "6.1", "", "5.9")):
+        table.cell(place // 2, place % 2).text = text
+    table.cell(1, 0).merge(table.cell(2, 0))
+    made.save(str(tmp_path / "tides.pptx"))
+    assert texts(read(tmp_path / "tides.pptx"), ElementKind.TABLE) == ["Port | Metres\nBrest | 6.1\nBrest | 5.9"]
+
+
+def test_a_workbook_is_read_whatever_its_name_and_its_styles(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "book.xlsx")
+    assert "strict words" in read(path.rename(tmp_path / "attachment")).text
+    for styles in (None, b"<styleSheet><fonts></styleSheet>"):
+
+        def change(name: str, data: bytes, styles: bytes | None = styles) -> bytes | None:
+            return styles if name == "xl/styles.xml" else data
+
+        document = read(changed(workbook(tmp_path / "book.xlsx"), change))
+        assert "strict words" in document.text
+        assert any("styles are broken" in warning for warning in document.warnings)
+
+
+def test_a_cell_at_the_sheets_end_is_read(tmp_path: Path) -> None:
+    import openpyxl
+
+    made = openpyxl.Workbook()
+    made.worksheets[0]["XFD9"] = "far away"
+    made.save(tmp_path / "far.xlsx")
+    assert "far away" in read(tmp_path / "far.xlsx").text
+
+
+def package_of(path: Path, body: str, parts: dict[str, str | bytes], kinds: dict[str, tuple[str, str]]) -> Path:
+    """A DOCX with more parts; `kinds` are relationships by id: kind and target."""
+    start = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/"
+    rels = "".join(f'<Relationship Id="{key}" Type="{start}{kind}" Target="{target}"/>' for key, (kind, target) in kinds.items())
+    names = f'{W} xmlns:r="{start[:-1]}"'
+    hostile_files.docx_of(path, f"<w:document {names}><w:body>{body}</w:body></w:document>")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(
+            "word/_rels/document.xml.rels",
+            f'<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">{rels}</Relationships>',
+        )
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_docx_lists_by_style_and_with_levels_of_their_own(tmp_path: Path) -> None:
+    def level(shown: str, text: str) -> str:
+        return f'<w:lvl w:ilvl="0"><w:start w:val="1"/><w:numFmt w:val="{shown}"/><w:lvlText w:val="{text}"/></w:lvl>'
+
+    numbering = (
+        f"<w:numbering {W}><w:abstractNum w:abstractNumId='0'><w:numStyleLink w:val='Clauses'/></w:abstractNum>"
+        f"<w:abstractNum w:abstractNumId='1'>{level('decimal', 'Clause %1')}</w:abstractNum>"
+        "<w:num w:numId='1'><w:abstractNumId w:val='0'/></w:num><w:num w:numId='2'><w:abstractNumId w:val='1'/></w:num>"
+        f"<w:num w:numId='3'><w:abstractNumId w:val='1'/><w:lvlOverride w:ilvl='0'>{level('upperLetter', '(%1)')}"
+        "</w:lvlOverride></w:num></w:numbering>"
+    )
+    styles = (
+        f"<w:styles {W}><w:style w:styleId='Clauses'><w:name w:val='Clauses'/>"
+        "<w:pPr><w:numPr><w:numId w:val='2'/></w:numPr></w:pPr></w:style><w:style w:styleId='Aside'>"
+        "<w:name w:val='Aside'/><w:rPr><w:vanish/></w:rPr></w:style></w:styles>"
+    )
+
+    def item(text: str, number: int) -> str:
+        return f"<w:p><w:pPr><w:numPr><w:numId w:val='{number}'/></w:numPr></w:pPr>{run(text)}</w:p>"
+
+    body = f"{item('rope', 1)}{item('tar', 1)}{item('sail', 3)}<w:p><w:pPr><w:pStyle w:val='Aside'/></w:pPr>{run('unseen')}</w:p>"
+    parts: dict[str, str | bytes] = {"word/numbering.xml": numbering, "word/styles.xml": styles}
+    path = package_of(tmp_path / "l.docx", body, parts, {"n": ("numbering", "numbering.xml"), "s": ("styles", "styles.xml")})
+    document = read(path)
+    assert texts(document, ElementKind.LIST_ITEM) == ["Clause 1 rope", "Clause 2 tar", "(C) sail"]
+    assert "unseen" not in document.text and any("hidden text" in one for one in document.warnings)
+
+
+def test_docx_inserted_files_and_embedded_documents(tmp_path: Path) -> None:
+    inner = hostile_files.docx_of(
+        tmp_path / "inner.docx", f"<w:document {W}><w:body><w:p>{run('within')}</w:p></w:body></w:document>"
+    )
+    parts: dict[str, str | bytes] = {
+        "word/page.html": "<p>from a <b>page</b></p>",
+        "word/note.txt": "from a note",
+        "word/letter.docx": inner.read_bytes(),
+        "word/embeddings/Sheet1.docx": inner.read_bytes(),
+    }
+    chunks = {"a": ("aFChunk", "page.html"), "b": ("aFChunk", "note.txt"), "c": ("aFChunk", "letter.docx")}
+    body = f"<w:p>{run('host')}</w:p>" + "".join(f'<w:altChunk r:id="{key}"/>' for key in chunks)
+    path = package_of(tmp_path / "host.docx", body, parts, chunks)
+    document = read(path)
+    assert document.text == "host\n\nfrom a page\n\nfrom a note"
+    assert [one.uri for one in document.attachments] == [f"{path}!/letter.docx", f"{path}!/Sheet1.docx"]
+    assert {read(one.path).text for one in document.attachments} == {"within"}
+
+
+def test_docx_symbols_and_words_that_are_drawn(tmp_path: Path) -> None:
+    body = (
+        "<w:p><w:r><w:sym w:font='Symbol' w:char='F061'/></w:r>"
+        + run(" is 30")
+        + "<w:r><w:sym w:font='Symbol' w:char='F0B0'/></w:r>"
+        "<w:r><w:sym w:font='Wingdings' w:char='F0FC'/></w:r><w:r><w:sym w:font='Webdings' w:char='F041'/></w:r></w:p>"
+        "<w:p><w:r><w:pict xmlns:v='urn:schemas-microsoft-com:vml'><v:shape><v:textpath string='Grand opening'/>"
+        "</v:shape></w:pict>"
+        "</w:r></w:p>"
+    )
+    assert read(docx(tmp_path, body)).text == "α is 30°✓\n\nGrand opening"
+
+
+NAMES = " ".join(
+    f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name if name != "draw" else "drawing"}:1.0"'
+    for name in ("office", "text", "table", "draw", "style")
+)
+
+
+def odf(path: Path, kind: str, body: str, styles: str = "") -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("mimetype", f"application/vnd.oasis.opendocument.{kind}")
+        archive.writestr(
+            "content.xml", f"<office:document-content {NAMES}><office:body>{body}</office:body></office:document-content>"
+        )
+        archive.writestr("styles.xml", f"<office:document-styles {NAMES}>{styles}</office:document-styles>")
+    return path
+
+
+def test_opendocument_merged_cells_headers_and_drawings(tmp_path: Path) -> None:
+    def cell(text: str, more: str = "") -> str:
+        return f"<table:table-cell {more}><text:p>{text}</text:p></table:table-cell>"
+
+    rows = (
+        f"<table:table-row>{cell('Knot')}{cell('Use')}</table:table-row>"
+        f"<table:table-row>{cell('Bowline', 'table:number-rows-spanned=' + repr('2'))}{cell('loop')}</table:table-row>"
+        f"<table:table-row><table:covered-table-cell/>{cell('rescue')}</table:table-row>"
+    )
+    header = "<style:master-page><style:header><text:p>Rope club</text:p></style:header></style:master-page>"
+    document = read(odf(tmp_path / "a.odt", "text", f"<office:text><table:table>{rows}</table:table></office:text>", header))
+    assert document.text == "Knot | Use\nBowline | loop\nBowline | rescue\n\nRope club"
+    drawing = "<draw:page><draw:custom-shape><text:p>a drawn word</text:p></draw:custom-shape></draw:page>"
+    assert read(odf(tmp_path / "a.odg", "graphics", f"<office:drawing>{drawing}</office:drawing>")).text == "a drawn word"
+
+
+def test_opendocument_sheets_with_values_remarks_and_boxes(tmp_path: Path) -> None:
+    body = (
+        "<office:spreadsheet><table:table table:name='Stock'>"
+        "<table:shapes><draw:custom-shape><text:p>in a box</text:p></draw:custom-shape></table:shapes>"
+        "<table:table-row><table:table-cell><text:p>day</text:p></table:table-cell>"
+        "<table:table-cell><text:p>rope</text:p><office:annotation><text:p>count again</text:p></office:annotation>"
+        "</table:table-cell></table:table-row><table:table-row>"
+        "<table:table-cell office:value-type='date' office:date-value='2024-05-06'/>"
+        "<table:table-cell office:value-type='float' office:value='8'/></table:table-row></table:table></office:spreadsheet>"
+    )
+    document = read(odf(tmp_path / "a.ods", "spreadsheet", body))
+    assert document.text.split("\n\n") == [
+        "Stock",
+        "day | rope\n2024-05-06 | 8",
+        "in a box",
+        "Comment by unknown: count again",
+    ]
+
+
+def test_epub_without_reading_order_and_encrypted_chapters(tmp_path: Path) -> None:
+    def book(path: Path, more: str = "") -> Path:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("mimetype", "application/epub+zip")
+            archive.writestr(
+                "book.opf",
+                '<package xmlns="http://www.idpf.org/2007/opf"><manifest><item id="a" href="a.xhtml"/></manifest>'
+                "<spine/></package>",
+            )
+            archive.writestr("a.xhtml", "<html><body><p>The only chapter</p></body></html>")
+            if more:
+                archive.writestr(
+                    "META-INF/encryption.xml",
+                    f'<e xmlns:x="http://www.w3.org/2001/04/xmlenc#"><x:CipherReference URI="{more}"/></e>',
+                )
+        return path
+
+    assert read(book(tmp_path / "a.epub")).text == "The only chapter"
+    assert read(book(tmp_path / "b.epub", "font.otf")).text == "The only chapter"
+    with pytest.raises(DataError, match="password"):
+        read(book(tmp_path / "c.epub", "a.xhtml"))
+
+
+def test_mail_parts_that_say_something_of_their_own(tmp_path: Path) -> None:
+    def letter(content_type: str, body: str) -> str:
+        head = "From: a@example.org\nSubject: x\nDate: Fri, 1 Mar 2024 10:00:00 +0000\nMIME-Version: 1.0\n"
+        return f"{head}Content-Type: {content_type}\n\n{body}"
+
+    plain = "--b\nContent-Type: text/plain\n\nThe list of ships is below this line.\n"
+    page = "--b\nContent-Type: text/html\n\n<p>The <b>Aurora</b> and four other ships</p>\n--b--\n"
+    twin = "--b\nContent-Type: text/html\n\n<p>The list of <b>ships</b> is below this line.</p>\n--b--\n"
+    several = read(write(tmp_path, "a.eml", letter("multipart/mixed; boundary=b", plain + page))).text
+    assert "The list of ships" in several and "The Aurora and four other ships" in several
+    assert "Aurora" not in read(write(tmp_path, "b.eml", letter("multipart/alternative; boundary=b", plain + page))).text
+    assert read(write(tmp_path, "c.eml", letter("multipart/mixed; boundary=b", plain + twin))).text.count("list of") == 1
+    assert "The list of ships" in read(write(tmp_path, "d.eml", letter("multipart/mixed", plain))).text
+
+
+def test_mail_sealed_in_its_text_and_mail_that_is_a_file(tmp_path: Path) -> None:
+    head = "From: a@example.org\nSubject: x\nDate: Fri, 1 Mar 2024 10:00:00 +0000\nMIME-Version: 1.0\n"
+    sealed = "-----BEGIN PGP MESSAGE-----\n\nhQEMA1rX\n-----END PGP MESSAGE-----\n"
+    with pytest.raises(DataError, match=r"no text: .* private key"):
+        read(write(tmp_path, "a.eml", f"{head}\n{sealed}"))
+    document = read(write(tmp_path, "b.eml", f"{head}\nin clear\n\n{sealed}"))
+    assert "in clear" in document.text and "hQEMA" not in document.text
+    assert document.warnings == ("an encrypted part was left out",)
+    alone = f"{head}Content-Type: text/csv; name=tides.csv\nContent-Disposition: attachment; filename=tides.csv\n\nport,metres\n"
+    assert [one.uri[-9:] for one in read(write(tmp_path, "c.eml", alone)).attachments] == ["tides.csv"]
