@@ -104,6 +104,7 @@ def build(settings: Settings, collection: str, *, create: bool, replacements: Re
     """The parts that the settings describe, none of them opened yet."""
     common = replacements.common or share(settings, replacements)
     experts = Lazy(lambda: _experts(settings))
+    latest_router = Lazy(lambda: _router(settings, embedder))
     catalogue, store = common.catalogue, common.store
     embedder = Lazy(lambda: _fitting(common.embedder(), replacements, index))
     index = CollectionIndex(collection, catalogue, store, embedder, create=create)
@@ -119,7 +120,7 @@ def build(settings: Settings, collection: str, *, create: bool, replacements: Re
         reranker=Lazy(lambda: _reranker(scorer(), None)),
         evidence_reranker=Lazy(lambda: _reranker(scorer(), common.reader())),
         answering=Lazy(lambda: _answering(settings, scorer(), embedder(), common.reader())),
-        router=Lazy(lambda: _router(settings, embedder)),
+        router=lambda: latest_router()(),
         adapters=lambda weights: _adapters(settings, experts(), weights),
         languages=lambda weights: _languages(experts()(), weights),
         rewrite=_rewrite(),
@@ -272,21 +273,23 @@ def _answering(settings: Settings, scorer: SentenceScorer, embedder: Embedder, r
     return Answering(weigher, RefusalPolicy(embedder, settings.answer.caution), TrainedVerifier(), budget)
 
 
-def open_router(settings: Settings, embedder: Callable[[], Embedder] | None = None) -> Router:
+def open_router(settings: Settings) -> Router:
     """The router that `ask` uses, by itself: routing needs no documents, only the embedder if one is trained."""
-    return _router(settings, embedder or Lazy(lambda: _open_embedder(settings)))
-
-
-def _router(settings: Settings, embedder: Callable[[], Embedder]) -> Router:
     from ckllm.experts.table import open_router as open_described
 
-    return open_described(settings, embedder)
+    return open_described(settings, Lazy(lambda: _open_embedder(settings)))
+
+
+def _router(settings: Settings, embedder: Callable[[], Embedder]) -> Callable[[], Router]:
+    from ckllm.experts.table import latest_router
+
+    return latest_router(settings, embedder)
 
 
 def _experts(settings: Settings) -> Callable[[], Registry]:
-    from ckllm.experts.table import LatestRegistry
+    from ckllm.experts.table import latest_registry
 
-    return LatestRegistry(settings)
+    return latest_registry(settings)
 
 
 def _adapters(settings: Settings, registry: Callable[[], Registry], weights: Mapping[str, float]) -> dict[str, float]:

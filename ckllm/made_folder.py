@@ -1,12 +1,52 @@
-"""A folder that is made once, whole or not at all: converted models."""
+"""Folders that are made once, whole or not at all, and say what they were made of: converted models.
+
+The description, `ckllm.json`, is written last. A folder without it, or with that of another source or another version of the
+conversion, is made again; several processes may ask at once, one makes it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeAlias
+
+from ckllm.errors import DataError
+
+DESCRIPTION = "ckllm.json"
+Build: TypeAlias = Callable[[Path], Mapping[str, Any]]
+"""Fills a folder; returns what it checked, for the description."""
+
+
+def converted(folder: Path, identity: Mapping[str, Any], build: Build) -> Path:
+    """The folder, made by `build` where it is not there yet. `identity` (JSON values) says what it is made of, and by what.
+
+    Raises DataError where it cannot be written.
+    """
+    try:
+        return made_folder(folder, lambda: _identity(folder) == identity, lambda making: _fill(making, identity, build))
+    except OSError as error:
+        raise DataError(
+            f"cannot write the converted model {folder}: {error.strerror or error}; free space or set another --home"
+        ) from error
+
+
+def discard(folder: Path) -> None:
+    """Have the folder made again when it is next asked for, because it turned out to be damaged."""
+    with contextlib.suppress(OSError):
+        (folder / DESCRIPTION).unlink()
+
+
+def described(folder: Path) -> Mapping[str, Any]:
+    """What a folder says of itself; empty where it says nothing that can be read."""
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return description if isinstance(description, dict) else {}
 
 
 def made_folder(folder: Path, is_current: Callable[[], bool], fill: Callable[[Path], None]) -> Path:
@@ -25,6 +65,16 @@ def made_folder(folder: Path, is_current: Callable[[], bool], fill: Callable[[Pa
         if not is_current():
             _make(folder, fill)
     return folder
+
+
+def _identity(folder: Path) -> Any:
+    return described(folder).get("identity")
+
+
+def _fill(folder: Path, identity: Mapping[str, Any], build: Build) -> None:
+    checks = build(folder)
+    content = {"identity": dict(identity), "checks": dict(checks)}
+    (folder / DESCRIPTION).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def _make(folder: Path, fill: Callable[[Path], None]) -> None:

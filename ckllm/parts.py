@@ -91,7 +91,8 @@ class Parts:
     evidence_reranker: Lazy[Reranker]
     """For an answer, which is read from the passages anyway."""
     answering: Lazy[Answering]
-    router: Lazy[Router]
+    router: Callable[[], Router]
+    """As its files and the experts' are now."""
     adapters: Callable[[Mapping[str, float]], dict[str, float]]
     """Weights by expert → weights by adapter folder; labels without an adapter are served by the model as it is."""
     languages: Callable[[Mapping[str, float]], tuple[str, ...]]

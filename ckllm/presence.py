@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from ckllm import __version__
 from ckllm.contracts import digest
 
 if TYPE_CHECKING:
@@ -111,7 +112,12 @@ def withdraw(settings: Settings, pid: int) -> None:
 def fingerprint(settings: Settings) -> str:
     """Identity of what decides an answer: a command with other settings does not let the service answer for it."""
     parts = (settings.store, settings.embedding, settings.retrieval, settings.answer, settings.llm, settings.routing)
-    return digest(*(part.model_dump_json() for part in parts), *(expert.model_dump_json() for expert in settings.experts))
+    secrets = (settings.store.token, settings.embedding.api_key, settings.llm.api_key)  # their JSON hides them
+    return digest(
+        __version__,
+        *(part.model_dump_json() for part in (*parts, *settings.experts)),
+        *(secret.get_secret_value() for secret in secrets),
+    )
 
 
 def _connects(family: socket.AddressFamily, address: object) -> bool:

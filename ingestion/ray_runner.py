@@ -227,7 +227,7 @@ def _pool(limits: Limits) -> ParserPool:
 
 def embed_there(texts: list[str], settings: EmbeddingSettings, models_folder: Path, name: str) -> Vectors | str:
     """The passages' vectors, or why the model refuses one of them."""
-    embedder = _opened(settings.model_dump_json(), models_folder)
+    embedder = _opened(settings, models_folder)
     if embedder.name != name:
         raise RuntimeError(f"this node embeds with {embedder.name}, the collection was made with {name}")
     try:
@@ -237,9 +237,8 @@ def embed_there(texts: list[str], settings: EmbeddingSettings, models_folder: Pa
 
 
 @functools.lru_cache(maxsize=1)
-def _opened(settings: str, models_folder: Path) -> Embedder:
+def _opened(settings: EmbeddingSettings, models_folder: Path) -> Embedder:
     """Kept for the next task of this process."""
-    from ckllm.config import EmbeddingSettings
     from ckllm.embedding.table import open_embedder
 
-    return open_embedder(EmbeddingSettings.model_validate_json(settings), models_folder)
+    return open_embedder(settings, models_folder)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ckllm.contracts import Rejected, Source
 from ckllm.errors import DataError
+from ckllm.file_hash import Stamp, stamp
 from ingestion.account import Account
 from ingestion.listing import STDIN, Candidate, Listing, printable
 from ingestion.options import IngestOptions
@@ -22,10 +23,8 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 20
 
-Fingerprint: TypeAlias = tuple[int, int, int]
-"""Inode, size and time of modification in nanoseconds."""
-Hashes: TypeAlias = MutableMapping[str, tuple[Fingerprint, str]]
-"""Path → the file's fingerprint and SHA-256 when it was last read: spares a long-lived process reading what has not changed."""
+Hashes: TypeAlias = MutableMapping[str, tuple[Stamp, str]]
+"""Path → the file's stamp and SHA-256 when it was last read: spares a long-lived process reading what has not changed."""
 
 
 class Finder:
@@ -95,15 +94,15 @@ class Finder:
         return ""
 
     def _hash(self, path: str, status: os.stat_result) -> str:
-        fingerprint = (status.st_ino, status.st_size, status.st_mtime_ns)
+        seen = stamp(status)
         if self._hashes is not None:
             known = self._hashes.get(path)
-            if known is not None and known[0] == fingerprint:
+            if known is not None and known[0] == seen:
                 return known[1]
         with Path(path).open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
         if self._hashes is not None:
-            self._hashes[path] = (fingerprint, sha256)
+            self._hashes[path] = (seen, sha256)
         return sha256
 
     def _standard_input(self) -> Source | Rejected:

@@ -1,7 +1,7 @@
 """Following changes: ingests once, then again whenever something under the sources has changed and come to rest.
 
-Each run goes over all the sources, so that renamed folders, links and limits are judged as in any other run; files whose inode,
-size and time are as before are not read again.
+Each run goes over all the sources, so that renamed folders, links and limits are judged as in any other run; files that were
+not touched since are not read again.
 """
 
 from __future__ import annotations

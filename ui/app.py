@@ -24,6 +24,7 @@ def main() -> None:
     st.logo(str(_LOGO), size="large")
     now = _state()
     now.away = False
+    now.forget_closed()
     if not admitted(now):
         st.navigation([st.Page(_nothing, title="ckllm")], position="hidden")
         return

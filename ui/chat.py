@@ -43,6 +43,9 @@ def _conversation(now: State) -> None:
         if not now.turns:
             suggestions.welcome(now, partial(ask, now))
     with st.container(key="turns", gap="large"):
+        if now.turns:
+            with guarded(now):
+                now.models = now.client.models()
         for turn in now.turns:
             _turn(now, turn)
 
@@ -101,7 +104,7 @@ def _actions(now: State, turn: Turn) -> None:
 
 
 def _experts(now: State, turn: Turn) -> None:
-    names = now.once(("models",), now.client.models)
+    names = now.models
     told = {name: "Chosen by the question" if name == ROUTED else name for name in names}
     model = st.radio(
         "Answer with", names, index=names.index(turn.model) if turn.model in names else 0,

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import streamlit as st
 
 from ckllm.client import Client
-from ckllm.contracts import Answer
+from ckllm.contracts import Answer, DocumentRow
 from ckllm.service.nouns import Me
 from ui.pending import Pending
 from ui.place import Place
@@ -22,8 +21,6 @@ ROUTED = "ckllm"
 STOPPED = "Stopped before the answer was checked."
 NOBODY = Me("", (), ())
 """Before anybody has been let in."""
-_KEPT = 32
-"""Texts and page images that a tab remembers."""
 _numbers = itertools.count(1)
 
 
@@ -80,7 +77,12 @@ class State:
     """Finished jobs that need not be shown any more."""
     away: bool = False
     """The service did not answer in this run of the page, and that has been said."""
-    remembered: OrderedDict[tuple[str, ...], Any] = field(default_factory=OrderedDict)
+    models: list[str] = field(default_factory=list)
+    """What an answer may be asked for again with."""
+    fetched: dict[tuple[str, Place], Any] = field(default_factory=dict)
+    """Texts and page pictures of the documents that stand open."""
+    suggested: tuple[Sequence[DocumentRow], list[str]] = ((), [])
+    """The documents that questions were suggested for, and the questions."""
 
     @property
     def signed_in(self) -> bool:
@@ -96,20 +98,23 @@ class State:
     def forget(self) -> None:
         """Everything that belongs to whoever was signed in."""
         self.start()
-        self.remembered.clear()
+        self.fetched.clear()
+        self.suggested = ((), [])
         self.key, self.me, self.collection, self.previewed = "", NOBODY, "main", None
         self.trial, self.compared = [], None
         self.client = Client(self.client.base_url)
 
-    def once(self, what: tuple[str, ...], make: Callable[[], T]) -> T:
-        """What `make` gives, made only the first time; the longest unused are forgotten."""
-        if what not in self.remembered:
-            self.remembered[what] = make()
-            while len(self.remembered) > _KEPT:
-                self.remembered.popitem(last=False)
-        self.remembered.move_to_end(what)
-        found: T = self.remembered[what]
+    def once(self, what: str, place: Place, make: Callable[[], T]) -> T:
+        """What `make` gives for a place that stands open, made only the first time."""
+        if (what, place) not in self.fetched:
+            self.fetched[what, place] = make()
+        found: T = self.fetched[what, place]
         return found
+
+    def forget_closed(self) -> None:
+        """When it is opened again, a document may have another version, or may not be seen any more."""
+        standing = (self.opened, self.previewed, self.compared)
+        self.fetched = {key: found for key, found in self.fetched.items() if key[1] in standing}
 
 
 def state() -> State:

@@ -42,7 +42,7 @@ def panel(now: State, place: Place, go: Callable[[Place | None], None]) -> None:
         title = escaped(place.title or name_of(place.source))
         st.html(f'<div class="ck-source-title" dir="auto">{title}</div>')
         try:
-            text = now.once(("text", place.document_id), lambda: now.client.document_text(place.document_id))
+            text = now.once("text", place, lambda: now.client.document_text(place.document_id))
         except UnknownDocumentError:
             _head(place, 0, go)
             st.info("This document is no longer there, or you may no longer see it.", icon=":material/hide_source:")
@@ -125,4 +125,4 @@ def _picture(now: State, place: Place, span: PageSpan | None) -> bytes | None:
                 return None
             raise
 
-    return now.once(("page", place.document_id, str(span.page)), made)
+    return now.once("page", place, made)

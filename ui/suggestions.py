@@ -38,7 +38,9 @@ def welcome(now: State, ask: Callable[[str], None]) -> None:
             f'{_HELLO}<p class="ck-lead">{count} in <strong>{escaped(now.collection)}</strong>. '
             "Every sentence of an answer is checked against the words it cites.</p>"
         )
-        for question in now.once(("suggested", now.collection, str(len(documents))), lambda: suggested(now, documents)):
+        if now.suggested[0] != documents:
+            now.suggested = (documents, suggested(now, documents))
+        for question in now.suggested[1]:
             st.button(plain(question), key=f"suggested-{question}", on_click=ask, args=(question,))
 
 

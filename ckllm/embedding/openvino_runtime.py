@@ -14,12 +14,14 @@ import numpy as np
 
 from ckllm import light_imports
 from ckllm.embedding.base import Purpose, Vectors
-from ckllm.embedding.bundled import COMPILED, GRAPH, INT8_GRAPH, WEIGHTS, BundledModel, discard, prepare
+from ckllm.embedding.bundled import COMPILED, GRAPH, INT8_GRAPH, WEIGHTS, BundledModel
 from ckllm.embedding.limits import refuse_long_passages
+from ckllm.embedding.prepared import prepare
 from ckllm.embedding.tables import EmbeddingTables
 from ckllm.embedding.tokens import FullTokenizer, Tokens
 from ckllm.embedding.unigram import QuickUnigram, has_table
 from ckllm.errors import DataError, UpstreamError
+from ckllm.made_folder import discard
 
 BATCH_TOKENS = 1024
 """Padded tokens in one batch; more gains nothing on a CPU and costs memory."""

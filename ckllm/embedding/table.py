@@ -9,7 +9,8 @@ from typing import TypeAlias, cast
 
 from ckllm.config import EmbeddingSettings
 from ckllm.embedding.base import Embedder
-from ckllm.embedding.bundled import MODELS, bundled_model, prepare, with_prefixes
+from ckllm.embedding.bundled import MODELS, bundled_model, with_prefixes
+from ckllm.embedding.prepared import prepare
 from ckllm.errors import UpstreamError, UsageError
 
 Opener: TypeAlias = Callable[[EmbeddingSettings, Path], Embedder]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ckllm.errors import UsageError
 from ckllm.experts.base import BASE, Router
@@ -14,11 +14,13 @@ from ckllm.experts.registry import SHIPPED, Registry
 from ckllm.experts.routers.base_only import BaseOnlyRouter
 from ckllm.experts.routers.explicit import ExplicitRouter
 from ckllm.experts.routers.wording import WordingRouter
+from ckllm.file_hash import Stamp, stamp
 
 if TYPE_CHECKING:
     from ckllm.config import RoutingSettings, Settings
     from ckllm.embedding.base import Embedder
 
+T = TypeVar("T")
 SHIPPED_DEFAULT = "qa"
 """Beside it the wording of a question may choose another expert that ships; whoever sets another default means that one."""
 
@@ -36,29 +38,47 @@ def open_registry(settings: Settings) -> Registry:
     return Registry(experts_folder(settings), settings.experts)
 
 
-class LatestRegistry:
-    """The registry as the files are now: read again only where an expert came, went or was changed. Safe in threads."""
+class Latest(Generic[T]):
+    """What files say now: read again only where one of them came, went or was changed. Safe in threads."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, files: Callable[[], Iterable[Path]], read: Callable[[], T]) -> None:
+        """`files`: all that decide what `read` gives; those that do not exist are left out."""
+        self._files, self._read = files, read
         self._lock = threading.Lock()
-        self._read: tuple[frozenset[tuple[str, int, int, int, int]], Registry] | None = None
+        self._known: tuple[frozenset[tuple[Path, Stamp]], T] | None = None
 
-    def __call__(self) -> Registry:
+    def __call__(self) -> T:
         with self._lock:
-            stamp = frozenset(self._stamps())
-            if self._read is None or self._read[0] != stamp:
-                self._read = stamp, open_registry(self._settings)
-            return self._read[1]
+            stamps = frozenset((file, stamp(file.stat())) for file in self._files() if file.exists())
+            if self._known is None or self._known[0] != stamps:
+                self._known = stamps, self._read()
+            return self._known[1]
 
-    def _stamps(self) -> Iterator[tuple[str, int, int, int, int]]:
-        """Path, inode, size and times of every file that decides what the registry holds."""
-        configured = [Path(one.adapter).expanduser() for one in self._settings.experts if one.adapter]
-        cards = [card for place in (SHIPPED, experts_folder(self._settings)) for card in place.glob(f"*/{CARD}")]
-        for file in (*cards, *(folder / name for folder in configured for name in (CARD, ADAPTER))):
-            if file.exists():
-                status = file.stat()
-                yield str(file), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+def latest_registry(settings: Settings) -> Latest[Registry]:
+    """The registry, as long as a process runs."""
+    return Latest(lambda: _files_of_experts(settings), lambda: open_registry(settings))
+
+
+def latest_router(settings: Settings, embedder: Callable[[], Embedder]) -> Latest[Router]:
+    """The router, as long as a process runs; see `open_router`."""
+    return Latest(lambda: _files_of_router(settings), lambda: open_router(settings, embedder))
+
+
+def _files_of_experts(settings: Settings) -> Iterator[Path]:
+    for place in (SHIPPED, experts_folder(settings)):
+        yield from place.glob(f"*/{CARD}")
+    for one in settings.experts:
+        if one.adapter:
+            yield from (Path(one.adapter).expanduser() / name for name in (CARD, ADAPTER))
+
+
+def _files_of_router(settings: Settings) -> Iterator[Path]:
+    """With the experts': only an expert that is there is routed to."""
+    yield from _files_of_experts(settings)
+    yield from router_folder(settings).glob("*")
+    if settings.routing.model:
+        yield from Path(settings.routing.model).expanduser().glob("*")
 
 
 def open_router(settings: Settings, embedder: Callable[[], Embedder], registry: Registry | None = None) -> Router:

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -22,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ckllm.apart import answer, called_apart
 from ckllm.errors import DataError
 from ckllm.llm.gguf import GgufFile, write_tokenizer
 
@@ -40,15 +39,10 @@ LEAST_COSINE = 0.99
 
 def convert_apart(source: Path, folder: Path) -> Mapping[str, Any]:
     """`convert` in a process of its own: it takes 1.5 GB and imports torch, which the serving process never does."""
-    command = [sys.executable, "-m", "ckllm.llm.openvino_graph", str(source), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    lines = done.stdout.splitlines()
-    answer = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
-    if "checks" not in answer:
-        last = answer.get("error") or (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise DataError(f"{source} could not be converted for OpenVINO: {last}")
-    checks: Mapping[str, Any] = answer["checks"]
-    return checks
+    try:
+        return called_apart("ckllm.llm.openvino_graph", source, folder)
+    except DataError as error:
+        raise DataError(f"{source} could not be converted for OpenVINO: {error}") from None
 
 
 def convert(source: Path, folder: Path) -> Mapping[str, Any]:
@@ -251,14 +245,5 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def _main() -> None:
-    """`python -m ckllm.llm.openvino_graph SOURCE FOLDER`: one line of JSON, `{"checks"}` or `{"error"}`."""
-    try:
-        answer: dict[str, Any] = {"checks": dict(convert(Path(sys.argv[1]), Path(sys.argv[2])))}
-    except DataError as error:
-        answer = {"error": str(error)}
-    sys.stdout.write("\n" + json.dumps(answer) + "\n")
-
-
 if __name__ == "__main__":
-    _main()
+    answer(lambda: convert(Path(sys.argv[1]), Path(sys.argv[2])))

@@ -17,7 +17,8 @@ from ckllm.errors import UpstreamError, UsageError
 
 
 class ServerAdapters:
-    """The adapters of one server; it is asked with the first request that wants one, and for a name it did not have."""
+    """The adapters of one server. Which number an adapter has is asked before every request that names one: a server that was
+    started again may count them otherwise. A model's name is asked for once, since a server refuses one that it has not."""
 
     def __init__(self, client: httpx.Client, url: str) -> None:
         """`url` ends in `/v1`."""
@@ -35,7 +36,7 @@ class ServerAdapters:
         if not chosen:
             return {"model": model}
         with self._lock:
-            if not self._known(chosen):
+            if not set(chosen) <= self._models:
                 self._look()
         if not self._known(chosen):
             missing = next(name for name in chosen if name not in self._models and name not in self._numbers)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ckllm.errors import DataError, UsageError
 from ckllm.file_hash import file_sha256
 from ckllm.llm.base import BaseLLM
-from ckllm.llm.conversion import converted
 from ckllm.llm.scripted import ScriptedLLM
+from ckllm.made_folder import converted
 
 if TYPE_CHECKING:
     from ckllm.config import LlmSettings

@@ -3,61 +3,40 @@ with the model once and kept as a graph of the fast runtime."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from ckllm.apart import answer, called_apart
 from ckllm.errors import DataError
-from ckllm.made_folder import made_folder
+from ckllm.file_hash import file_sha256
+from ckllm.made_folder import converted, described
 
 SHIPPED = Path(__file__).parent / "shipped" / "reader.safetensors"
 BASE = "multilingual-e5-small"
-FORMAT = 1
-"""Raised when the conversion changes what it writes."""
+VERSION = 2
+"""Raised when what is written changes."""
 GRAPH = "reader.xml"
 COMPILED = "compiled"
 
 
 def prepare(adapter: Path, base: Path, models_folder: Path) -> Path:
-    """The folder with the graph of `adapter` on the converted model in `base`, made now if it is missing."""
-    digest = hashlib.sha256(adapter.read_bytes()).hexdigest()
-    folder = models_folder / f"{BASE}-reader-{FORMAT}-{digest[:12]}"
-    try:
-        return made_folder(folder, lambda: _whole(folder), lambda making: _fill(adapter, base, making))
-    except OSError as error:
-        raise DataError(f"cannot write the reader to {folder}: {error.strerror or error}") from None
+    """The folder with the graph of `adapter` on the converted model in `base`, made now if it is missing, or was made on another
+    one. DataError where it cannot be."""
+    digest = file_sha256(adapter)
+    made_of = {key: value for key, value in described(base).items() if key in ("format", "sources")}
+    identity = {"kind": "reader", "version": VERSION, "sha256": digest, "base": made_of}
 
+    def build(folder: Path) -> Mapping[str, Any]:
+        # apart: a service that did it would keep 140 MB of it for as long as it runs
+        try:
+            return called_apart("ckllm.reader.adapter", adapter, base, folder / GRAPH)
+        except DataError as error:
+            raise DataError(f"the reader could not be put together from {adapter} and {base}: {error}") from None
 
-def discard(folder: Path) -> None:
-    """Make the next `prepare` convert again, because `folder` turned out to be damaged."""
-    with contextlib.suppress(OSError):
-        (folder / "files.json").unlink()
-
-
-def _whole(folder: Path) -> bool:
-    try:
-        sizes = json.loads((folder / "files.json").read_text(encoding="utf-8"))
-        return all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError, AttributeError):
-        return False
-
-
-def _fill(adapter: Path, base: Path, folder: Path) -> None:
-    _write_apart(adapter, base, folder / GRAPH)
-    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
-    (folder / "files.json").write_text(json.dumps(sizes), encoding="utf-8")
-
-
-def _write_apart(adapter: Path, base: Path, file: Path) -> None:
-    """`write_graph` in a process of its own: a service that did it would keep 140 MB of it for as long as it runs."""
-    command = [sys.executable, "-P", "-m", "ckllm.reader.adapter", str(adapter), str(base), str(file)]
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise DataError(f"the reader could not be put together from {adapter} and {base}: {last}")
+    return converted(models_folder / f"{BASE}-reader-{digest[:12]}", identity, build)
 
 
 def write_graph(adapter: Path, base: Path, file: Path) -> None:
@@ -84,7 +63,4 @@ def write_graph(adapter: Path, base: Path, file: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        write_graph(*map(Path, sys.argv[1:]))
-    except DataError as error:
-        sys.exit(str(error))
+    answer(lambda: write_graph(*map(Path, sys.argv[1:])))

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from ckllm.contracts import Hit
 from ckllm.embedding.bundled import WEIGHTS, bundled_model
-from ckllm.embedding.bundled import prepare as prepare_base
 from ckllm.embedding.openvino_runtime import BATCH_TOKENS, batches, compile_graph, open_tokenizer
+from ckllm.embedding.prepared import prepare as prepare_base
 from ckllm.embedding.tables import EmbeddingTables
 from ckllm.errors import UpstreamError
-from ckllm.reader.adapter import BASE, COMPILED, GRAPH, SHIPPED, discard, prepare
+from ckllm.made_folder import discard
+from ckllm.reader.adapter import BASE, COMPILED, GRAPH, SHIPPED, prepare
 from ckllm.reader.base import Reading
 from ckllm.reader.pairs import Pair, pair
 

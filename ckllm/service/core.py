@@ -12,12 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from ckllm.assembly import Replacements, open_keys, open_knowledge_base, open_router, share
+from ckllm.assembly import Replacements, open_keys, open_knowledge_base, share
 from ckllm.contracts import Access, Event, Route
 from ckllm.errors import CkllmError, UsageError
 from ckllm.experts.base import RouteRequest
 from ckllm.experts.routers.explicit import AUTO
-from ckllm.experts.table import experts_folder, open_registry, router_folder
+from ckllm.experts.table import latest_registry, latest_router
 from ckllm.mapped import release
 from ckllm.parts import Lazy
 from ckllm.service.audit import Audit, AuditLog
@@ -38,8 +38,6 @@ from ckllm.stopwatch import told
 if TYPE_CHECKING:
     from ckllm.asking import AskOptions
     from ckllm.config import Settings
-    from ckllm.experts.base import Router
-    from ckllm.experts.registry import Registry
     from ckllm.knowledge_base import KnowledgeBase
     from ckllm.llm.base import BaseLLM
 
@@ -69,8 +67,8 @@ class Core:
         self.uploads = Uploads(settings.home)
         self.worker = Worker(self.jobs, self.base)
         self._bases: dict[str, KnowledgeBase] = {}
-        self._router: list[Router] = []
-        self._experts_stamp: tuple[float, ...] = ()
+        self.registry = latest_registry(settings)
+        self.router = latest_router(settings, self._common.embedder)
         self._guard = threading.Lock()
         limits = settings.service
         self._searching = ThreadPoolExecutor(limits.search_threads, "search")
@@ -93,7 +91,6 @@ class Core:
     def base(self, collection: str = "main") -> KnowledgeBase:
         """A collection; nothing is opened and nothing is checked yet."""
         with self._guard:
-            self._forget_old_experts()
             if collection not in self._bases:
                 self._bases[collection] = open_knowledge_base(
                     collection=collection, settings=self.settings, replacements=self._given
@@ -112,9 +109,6 @@ class Core:
         if caller.trusted:
             return [row.name for row in self._common.catalogue().collections()]
         return self.lookup().collections(caller.access)
-
-    def registry(self) -> Registry:
-        return open_registry(self.settings)
 
     def models(self) -> list[str]:
         """Names that `model` may be."""
@@ -135,22 +129,6 @@ class Core:
 
     def route(self, question: str) -> Route:
         return self.router().route([RouteRequest(question)])[0]
-
-    def router(self) -> Router:
-        with self._guard:
-            self._forget_old_experts()
-            if not self._router:
-                self._router.append(open_router(self.settings, self._common.embedder))
-            return self._router[0]
-
-    def _forget_old_experts(self) -> None:
-        """A router or an expert that a command has changed meanwhile is read again."""
-        folders = (router_folder(self.settings), experts_folder(self.settings))
-        stamp = tuple(folder.stat().st_mtime if folder.is_dir() else 0.0 for folder in folders)
-        if stamp != self._experts_stamp:
-            self._experts_stamp = stamp
-            self._router.clear()
-            self._bases.clear()
 
     def seen(self, document_ids: set[str], access: Access) -> set[str]:
         """Those of the documents that may be seen; the owner sees even what was removed since."""

@@ -64,7 +64,7 @@ def router(core: Core) -> APIRouter:
         """A page of a PDF as PNG, where its file still is as it was ingested."""
         known = await core.work(core.lookup().document, document_id, caller.access)
         drawn = await core.work(page_image, known, page, round(scale, 2))
-        return Response(drawn, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+        return Response(drawn, media_type="image/png")
 
     @routes.delete("/v1/documents/{document_id}", response_model=None)
     async def remove(document_id: str, caller: Writer) -> Response:

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ckllm.errors import DataError
+from ckllm.file_hash import file_sha256
 from ckllm.service.errors import HttpError
 
 if TYPE_CHECKING:
@@ -30,18 +31,11 @@ def page_image(known: Known, page: int, scale: float) -> bytes:
     if known.media_type != PDF or not source.is_absolute():
         raise HttpError(404, "no_page", "there are pictures of the pages of PDF files only")
     try:
-        status = source.stat()
-        if _sha256(str(source), status.st_size, status.st_mtime_ns) != known.sha256:
+        if file_sha256(source) != known.sha256:
             raise HttpError(404, "no_page", "the file has changed since it was ingested")
-    except OSError:
+    except DataError:
         raise HttpError(404, "no_page", "the file is not there any more") from None
     return _rendered(str(source), known.sha256, page, scale)
-
-
-@functools.lru_cache(maxsize=1024)
-def _sha256(path: str, _size: int, _modified: int) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @functools.lru_cache(maxsize=64)

@@ -297,9 +297,9 @@ class MilvusStore:
         return [row["chunk_id"] for row in rows], np.asarray([row["dense"] for row in rows], dtype=np.float32)
 
     def _languages(self, name: str) -> frozenset[str]:
-        """Languages of the chunks ever stored; read again every few seconds, since others may write to a server."""
+        """Languages of the chunks ever stored; a server, to which others may write, is asked again every few seconds."""
         read_at, languages = self._known_languages.get(name, (-math.inf, frozenset()))
-        if time.monotonic() - read_at > _LANGUAGES_S:
+        if self._lite or time.monotonic() - read_at > _LANGUAGES_S:
             languages = languages_of(self._reading.describe_collection(check_name(name), timeout=_READ_S).get("properties", {}))
             self._known_languages[name] = (time.monotonic(), languages)
         return languages

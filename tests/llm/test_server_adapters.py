@@ -65,6 +65,13 @@ def test_an_adapter_that_was_loaded_later_is_found(numbered: FakeServer, llm: Op
     assert numbered.bodies[-1]["lora"] == [{"id": 2, "scale": 1.0}]
 
 
+def test_a_server_that_was_started_again_may_count_its_adapters_otherwise(numbered: FakeServer, llm: OpenAiCompatibleLLM) -> None:
+    llm.run("hello", adapters={"qa": 1.0})
+    numbered.numbered = [{**LISTED[1], "id": 0}, {**LISTED[0], "id": 1}]
+    llm.run("hello", adapters={"qa": 1.0})
+    assert numbered.bodies[-1]["lora"] == [{"id": 1, "scale": 1.0}]
+
+
 @pytest.mark.parametrize("listed", [{"error": "no"}, [1, {"id": "x"}, {"id": True, "path": 3}]])
 def test_a_strange_listing_offers_nothing(server: FakeServer, llm: OpenAiCompatibleLLM, listed: object) -> None:
     server.numbered = listed  # type: ignore[assignment]

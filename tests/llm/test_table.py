@@ -16,9 +16,9 @@ from pydantic import SecretStr
 from ckllm.config import LlmSettings, load_settings
 from ckllm.errors import DataError, UsageError
 from ckllm.llm import table
-from ckllm.llm.conversion import DESCRIPTION, converted
 from ckllm.llm.gguf import GgufFile, packaged_smollm2
 from ckllm.llm.table import choose_engine, open_llm
+from ckllm.made_folder import DESCRIPTION, converted
 
 
 def _settings(**values: Any) -> LlmSettings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,11 @@ from safetensors.numpy import save_file
 
 from ckllm.contracts import Hit
 from ckllm.embedding.bundled import WEIGHTS, bundled_model
-from ckllm.embedding.bundled import prepare as prepare_base
 from ckllm.embedding.openvino_runtime import open_tokenizer
+from ckllm.embedding.prepared import prepare as prepare_base
 from ckllm.embedding.tokens import load_tokenizer, tokens
 from ckllm.errors import DataError, UpstreamError
+from ckllm.made_folder import DESCRIPTION
 from ckllm.reader.adapter import BASE, GRAPH, SHIPPED, prepare
 from ckllm.reader.openvino_reader import OpenVinoReader
 from ckllm.reader.pairs import pair
@@ -67,7 +67,8 @@ def test_a_reading_does_not_depend_on_its_neighbours_and_is_remembered(reader: O
     assert reader.read(QUESTION, [hit(TEXT)])[0] is alone
     fresh = reader._read([(QUESTION, "The island", TEXT), (QUESTION, "", TEXT * 2)])[0]
     np.testing.assert_allclose(fresh.starts, alone.starts, atol=1e-3)
-    assert reader.read(QUESTION, [hit(TEXT, "Another title")])[0] is not alone
+    others = [(QUESTION, TEXT, "Another title"), (QUESTION, f"{TEXT} ", "The island"), (f"{QUESTION} ", TEXT, "The island")]
+    assert all(reader.read(question, [hit(text, title)])[0] is not alone for question, text, title in others)
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\n", "1", "𠮷野家 👩‍👩‍👧", "a\ud800b", "x" * 5_000, "पुल १८९४ में बना।"])
@@ -120,10 +121,10 @@ def test_a_damaged_graph_is_said_and_made_anew(tmp_path: Path, models_folder: Pa
     graph.write_text("<net" + " " * (whole - 4), encoding="utf-8")
     with pytest.raises(UpstreamError, match="damaged"):
         OpenVinoReader(tmp_path)
-    assert not (folder / "files.json").exists()
+    assert not (folder / DESCRIPTION).exists()
     OpenVinoReader(tmp_path)
     assert graph.read_text(encoding="utf-8").startswith("<?xml")
-    assert sum(json.loads((folder / "files.json").read_text(encoding="utf-8")).values()) > 80_000_000
+    assert sum(file.stat().st_size for file in folder.glob("reader.*")) > 80_000_000
     assert (base / WEIGHTS).exists()
 
 

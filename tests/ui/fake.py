@@ -87,6 +87,7 @@ class FakeClient(Client):
             DocumentRow("d1", "/docs/mill.pdf", "The <i>mill</i>", "LIVE", 3, 2, "en", (), "main"),
             DocumentRow("d2", "/docs/broken.pdf", "", "FAILED", 0, 0, "", (), "main", "needs a <password>"),
         ]
+        self.names = ["ckllm", "base", "qa"]
         self.running: list[Job] = []
         self.kept: dict[str, list[ConversationTurn]] = {}
         self.trained: dict[str, Any] | None = None
@@ -112,7 +113,7 @@ class FakeClient(Client):
         return self.who
 
     def models(self) -> list[str]:
-        return ["ckllm", "base", "qa"]
+        return list(self.names)
 
     def search(
         self, query: str, k: int | None = None, collection: str = "main", where: str | Mapping[str, Any] = ""
@@ -140,6 +141,7 @@ class FakeClient(Client):
         return list(self.rows)
 
     def document_text(self, document_id: str) -> DocumentText:
+        self.calls.append(("document_text", document_id))
         if document_id != "d1":
             raise UnknownDocumentError("no document")
         pages = (PageSpan(1, 0, 0, 500.0, 800.0), PageSpan(2, 0, len(TEXT), 500.0, 800.0))

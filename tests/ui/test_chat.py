@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ckllm.errors import UpstreamError
 from tests.ui.fake import QUOTE, READER, FakeClient, answer
 from tests.ui.pages import app, ask, clean, html, mounted, state, words
@@ -51,6 +53,37 @@ def test_a_citation_opens_its_page_with_boxes_and_a_second_click_closes_it() -> 
     clean(test.button(key="icon-close").click().run())
     assert not mounted(test, "ckllm_source")
     assert client.called("document_page") == [("d1", 2)], "a page is fetched once"
+
+
+def test_a_document_that_is_opened_again_is_fetched_again() -> None:
+    client = FakeClient()
+    test = ask(app(client), "When was the mill built?")
+    turn = state(test).turns[0]
+    assert turn.answer is not None
+    for opened in (1, 2):
+        state(test).opened = Place.among(turn.answer, 1, turn.key, None)
+        clean(clean(test.run()).run())
+        assert mounted(test, "ckllm_source")
+        assert len(client.called("document_text")) == len(client.called("document_page")) == opened
+        state(test).opened = None
+        clean(test.run())
+        assert not state(test).fetched
+
+
+def test_suggestions_and_models_are_those_of_the_moment() -> None:
+    client = FakeClient()
+    test = app(client)
+    searched = len(client.called("search"))
+    clean(test.run())
+    assert len(client.called("search")) == searched > 0
+    client.rows[0] = replace(client.rows[0], title="The <i>weir</i>")
+    clean(test.run())
+    assert len(client.called("search")) > searched
+    ask(test, "When was the mill built?")
+    assert "poems" not in test.radio[0].options
+    client.names.append("poems")
+    clean(test.run())
+    assert "poems" in test.radio[0].options
 
 
 def test_a_refusal_shows_its_reason_and_the_nearest_passages() -> None:
