@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,11 +11,9 @@ from numpy.typing import NDArray
 
 def macro_f1(gold: Sequence[str], said: Sequence[str], labels: Sequence[str]) -> float:
     """Mean F1 over `labels`; a label that was neither meant nor said counts 0."""
-    scores = []
-    for label in labels:
-        right = sum(g == s == label for g, s in zip(gold, said, strict=True))
-        total = sum(g == label for g in gold) + sum(s == label for s in said)
-        scores.append(2 * right / total if total else 0.0)
+    meant, chosen = Counter(gold), Counter(said)
+    right = Counter(g for g, s in zip(gold, said, strict=True) if g == s)
+    scores = [2 * right[label] / max(1, meant[label] + chosen[label]) for label in labels]
     return float(np.mean(scores)) if scores else 0.0
 
 
