@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import email
 import email.policy
 import re
@@ -12,10 +13,11 @@ from pathlib import Path
 from ckllm.contracts import Document, ElementKind, Source
 from ckllm.errors import DataError
 from ingestion.parse.attachments import AttachmentWriter
-from ingestion.parse.decode import decode
+from ingestion.parse.decode import decode, wide_encoding
 from ingestion.parse.html import add_html
 from ingestion.parse.text import TextBuilder
 
+_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 _HEADERS = ("Subject", "From", "To", "Cc", "Date")
 _ENCRYPTED = ("application/pkcs7-mime", "application/x-pkcs7-mime", "multipart/encrypted")
 _BODY = ("text/plain", "text/html", "text/enriched")
@@ -33,6 +35,8 @@ _TWIN = 0.8
 
 def parse(source: Source, media_type: str, folder: Path) -> Document:
     data = source.path.read_bytes()
+    if data.startswith(_MARKS) or wide_encoding(data):
+        data = decode(data)[0].encode()
     message = email.message_from_bytes(data, policy=email.policy.default)
     assert isinstance(message, EmailMessage)
     if _is_encrypted(message):

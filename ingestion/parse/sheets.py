@@ -9,6 +9,8 @@ from itertools import pairwise
 from ckllm.contracts import ElementKind
 from ingestion.parse.text import TextBuilder, one_line
 
+_SHARED_ROWS = 0.8
+
 
 def add_sheet(builder: TextBuilder, number: int, name: str, rows: Iterable[Sequence[object]]) -> None:
     """Append one sheet as a page: its name as heading, then its blocks of cells in order."""
@@ -60,9 +62,24 @@ def _side_by_side(rows: list[list[str]]) -> list[list[list[str]]]:
     width = max(map(len, rows), default=0)
     used = [any(column < len(row) and row[column] for row in rows) for column in range(width)]
     edges = [0, *(column for column in range(1, width) if used[column] and not used[column - 1]), width]
-    parts = []
+    parts: list[tuple[int, int]] = []
     for start, end in pairwise(edges):
         last = max((column for column in range(start, end) if used[column]), default=start - 1) + 1
-        part = [row[start:last] for row in rows]
-        parts.append([row for row in part if any(row)])
-    return [part for part in parts if part]
+        if parts and _belong_together(rows, parts[-1], (start, last)):
+            parts[-1] = (parts[-1][0], last)
+        elif last > start:
+            parts.append((start, last))
+    tables = [[_without(row[start:last], used[start:last]) for row in rows] for start, last in parts]
+    return [[row for row in table if any(row)] for table in tables]
+
+
+def _belong_together(rows: list[list[str]], left: tuple[int, int], right: tuple[int, int]) -> bool:
+    """Whether a column beside an empty one says something of the same rows, as a form's labels do of its values."""
+    if min(left[1] - left[0], right[1] - right[0]) > 1:
+        return False
+    in_left, in_right = ({place for place, row in enumerate(rows) if any(row[start:end])} for start, end in (left, right))
+    return len(in_left & in_right) >= _SHARED_ROWS * len(in_left | in_right)
+
+
+def _without(row: list[str], used: list[bool]) -> list[str]:
+    return [cell for cell, in_use in zip(row, used, strict=False) if in_use]

@@ -18,10 +18,11 @@ from ingestion.parse.html import add_html
 from ingestion.parse.package import read_xml
 from ingestion.parse.text import TextBuilder, one_line
 
-_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
+_DECLARATION = re.compile(r"(?:^|\n)\s*<\?xml\s[^>]*\?>")
 _ENCODING = re.compile(rb"""<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9_.:-]+)""")
 _NAMED = re.compile(r"&([A-Za-z_][\w.-]{0,63});")
 _ENTITY = re.compile(r"""<!ENTITY\s+([\w.:-]+)\s+(?:"([^"]*)"|'([^']*)')\s*>""")
+_EXTERNAL = re.compile(r"<!ENTITY\s+(%\s+)?([\w.:-]+)\s+(?:SYSTEM|PUBLIC)\b([^>]*)>")
 _MAX_ENTITY, _MAX_EXPANDED = 1000, 5_000_000
 _DOCTYPE = re.compile(r"<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>", re.S)
 _TITLES = frozenset(["title", "article-title", "invention-title", "heading", "head", "subtitle", "trans-title", "chapter-title"])
@@ -65,26 +66,32 @@ _HTML = re.compile(r"<(?:p|div|span|table|h[1-6]|ul|ol|li|br|a|img|b|i|em|strong
 
 def parse(source: Source, media_type: str, _folder: Path) -> Document:
     data = source.path.read_bytes()
-    root = _root(data)
     builder = TextBuilder(media_type)
-    _Walk(builder).add(root, 1)
+    roots = _roots(data)
+    for root in roots:
+        _Walk(builder).add(root, 1)
+    root = roots[0]
     if builder.empty:
         _add_attributes(builder, root)
     return builder.build(_title(root), source, str(root.get("{http://www.w3.org/XML/1998/namespace}lang") or ""))
 
 
-def _root(data: bytes) -> Any:
-    """The root element. Declared entities are not expanded: a document type is cut out before parsing."""
+def _roots(data: bytes) -> list[Any]:
+    """The root elements: one, or, where whole documents stand one behind the other, each of theirs."""
     encoding = _ENCODING.search(data[:300])
     text, _ = decode(data, encoding[1].decode("ascii") if encoding else "")
-    text = _DECLARATION.sub("", text.replace("\x00", ""), count=1)
-    if re.search(r"<!ENTITY[^>]*\b(?:SYSTEM|PUBLIC)\b", text):
-        raise DataError("hostile XML: it declares external entities, which are not read")
+    return [_root(one) for one in _DECLARATION.split(text.replace("\x00", "")) if one.strip()] or [_root("")]
+
+
+def _root(text: str) -> Any:
+    """The root element. A document type is cut out before parsing; of what it declares, plain words alone are expanded."""
+    for parameter, name, rest in _EXTERNAL.findall(text):
+        if parameter or ("NDATA" not in rest and f"&{name};" in text):
+            raise DataError("hostile XML: it refers to external entities, which are not read")
     declared = {name: one or other for name, one, other in _ENTITY.findall(text)}
     if len(declared) > 1 and any(re.search(r"&\w+;.*&\w+;", value, re.S) for value in declared.values()):
         raise DataError("hostile XML: it declares entities made of entities")
-    text = _expanded(_DOCTYPE.sub("", text, count=1), declared)
-    return read_xml(text.encode("utf-8", "replace"))
+    return read_xml(_expanded(_DOCTYPE.sub("", text, count=1), declared).encode("utf-8", "replace"))
 
 
 def _expanded(text: str, declared: dict[str, str]) -> str:

@@ -417,6 +417,26 @@ def test_a_cell_at_the_sheets_end_is_read(tmp_path: Path) -> None:
     assert "far away" in read(tmp_path / "far.xlsx").text
 
 
+def test_labels_and_values_with_an_empty_column_between_are_rows(tmp_path: Path) -> None:
+    import openpyxl
+
+    made = openpyxl.Workbook()
+    for row in (
+        ["Ship", None, "Aurora"],
+        ["Port", None, "Brest"],
+        [],
+        ["Port", "Metres", None, "Ship", "Crew"],
+        ["Brest", 6, None, "Elbe", 7],
+    ):
+        made.worksheets[0].append(row)
+    made.save(tmp_path / "form.xlsx")
+    assert texts(read(tmp_path / "form.xlsx"), ElementKind.TABLE) == [
+        "Ship | Aurora\nPort | Brest",
+        "Port | Metres\nBrest | 6",
+        "Ship | Crew\nElbe | 7",
+    ]
+
+
 def package_of(path: Path, body: str, parts: dict[str, str | bytes], kinds: dict[str, tuple[str, str]]) -> Path:
     """A DOCX with more parts; `kinds` are relationships by id: kind and target."""
     start = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/"
@@ -580,6 +600,14 @@ def test_mail_parts_that_say_something_of_their_own(tmp_path: Path) -> None:
     assert "Aurora" not in read(write(tmp_path, "b.eml", letter("multipart/alternative; boundary=b", plain + page))).text
     assert read(write(tmp_path, "c.eml", letter("multipart/mixed; boundary=b", plain + twin))).text.count("list of") == 1
     assert "The list of ships" in read(write(tmp_path, "d.eml", letter("multipart/mixed", plain))).text
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "utf-8-sig"])
+def test_mail_in_wide_characters(tmp_path: Path, encoding: str) -> None:
+    head = "Subject: Tides\nFrom: a@example.org\nContent-Type: text/plain; charset=utf-8\n"
+    letter = f"{head}\nHigh water in the harbour is at six, say the Größen.\n"
+    document = read(write(tmp_path, "wide.eml", letter.encode(encoding)))
+    assert (document.title, document.text.rsplit("\n\n")[-1]) == ("Tides", "High water in the harbour is at six, say the Größen.")
 
 
 def test_mail_sealed_in_its_text_and_mail_that_is_a_file(tmp_path: Path) -> None:
