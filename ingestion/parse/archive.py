@@ -99,7 +99,7 @@ def members(source: Source, folder: Path, limits: ArchiveLimits | None = None) -
     if unpacking.encrypted and not unpacking.found:
         raise DataError("archive encrypted with a password: unpack it first")
     if not unpacking.found and not unpacking.refused:
-        raise DataError("empty archive")
+        raise DataError("empty archive: leave it out")
     return unpacking.found, unpacking.refused
 
 

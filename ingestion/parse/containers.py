@@ -52,7 +52,7 @@ def _check_directory(path: Path) -> None:
         tail = stream.read()
     end = tail.rfind(b"PK\x05\x06")
     if end < 0 or len(tail) < end + 22:
-        raise DataError("broken zip container: it has no directory (cut off?)")
+        raise DataError("broken zip container: it has no directory (cut off?): copy the file again")
     members = int.from_bytes(tail[end + 10 : end + 12], "little")
     directory = int.from_bytes(tail[end + 12 : end + 16], "little")
     if (directory != 0xFFFFFFFF and directory > _MAX_DIRECTORY) or (members != 0xFFFF and members > _MAX_MEMBERS):

@@ -34,8 +34,8 @@ _REFUSED = (
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive, which is not supported: unpack it first"),
     (b"Rar!\x1a\x07", "a RAR archive, which is not supported: unpack it first"),
     (b"\x28\xb5\x2f\xfd", "a Zstandard archive, which is not supported: unpack it first"),
-    (b"\x7fELF", "a program, not a document"),
-    (b"MZ\x90", "a program, not a document"),
+    (b"\x7fELF", "a program, not a document: leave it out"),
+    (b"MZ\x90", "a program, not a document: leave it out"),
     (b"PAR1", "a Parquet table, which is not supported: export it as CSV"),
     (b"\x78\x9f\x3e\x22", "an Outlook winmail.dat, which is not supported: ask the sender for the mail in HTML or plain text"),
     (b"SQLite format 3\x00", "a database, not a document: export its tables as CSV"),
@@ -138,7 +138,11 @@ def _known_binary(head: bytes) -> str:
     except (puremagic.PureError, ValueError):
         found = []
     names = [match.name for match in found if match.name and match.confidence >= 0.5]
-    return f"{names[0]}, not a document that can be read" if names else "not a document of any known format"
+    return (
+        f"{names[0]}, not a document that can be read: leave it out, or convert it"
+        if names
+        else "not a document of any known format: leave it out"
+    )
 
 
 def _refuse_long_runs(path: Path, encoding: str) -> None:

@@ -50,7 +50,7 @@ def _values(text: str, media_type: str, builder: TextBuilder) -> Iterator[Any]:
             yield _read.decode(text)
             return
         except ValueError as error:
-            failure = f"broken JSON: {error}"
+            failure = f"broken JSON: {error}: mend it there"
     found = broken = 0
     for line in io.StringIO(text, newline=None):  # not splitlines(): strings may hold U+2028 and U+0085 as they are
         if not line.strip():

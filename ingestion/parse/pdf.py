@@ -23,6 +23,7 @@ _MAX_ATTACHMENT = 100_000_000
 _FEW_CHARACTERS = 8
 _WIDGET_TYPES = frozenset({3, 20})  # FPDF_ANNOT_FREETEXT, FPDF_ANNOT_WIDGET
 _REMARK_TYPES = frozenset({1, 3, 9, 10, 11, 12, 14})  # notes, free text, highlights, underlines, strike-outs, carets
+_REPAIR = "copy the file again, or print it to a new PDF"
 _OBJECT = re.compile(rb"(\d+)\s+(\d+)\s+obj\b")
 _HIDDEN_FLAGS = 0x22  # hidden, not to be viewed
 _MAX_ANNOTATIONS = 500
@@ -49,7 +50,9 @@ def parse(source: Source, media_type: str, folder: Path) -> Document:
 def _open(source: Source) -> Any:
     """The open document. Raises DataError: needs a password, broken, no pages."""
     import pypdfium2
+    import pypdfium2.raw as pdfium
 
+    pdfium.FPDF_LoadMemDocument64(b"-", 1, None)  # else the reason of another file's failure may be given for this one
     try:
         try:
             document = pypdfium2.PdfDocument(source.path)
@@ -64,10 +67,10 @@ def _open(source: Source) -> Any:
             raise DataError("encrypted: it opens only with a password: save a copy without the password") from error
         if "security" in str(error).lower():
             raise DataError("encrypted: it uses an unsupported security handler (a password or certificate is needed)") from error
-        raise DataError(f"broken PDF: {error}") from error
+        raise DataError(f"broken PDF: {error}: {_REPAIR}") from error
     if not count:
         document.close()
-        raise DataError("broken PDF: it has no readable pages")
+        raise DataError(f"broken PDF: it has no readable pages: {_REPAIR}")
     if count > _MAX_PAGES:
         document.close()
         raise DataError(f"too many pages: it has {count:,}, the limit is {_MAX_PAGES:,}")
@@ -111,7 +114,7 @@ def _read_pages(document: Any, builder: TextBuilder) -> list[PageLines]:
     if unmapped:
         builder.warn(f"{unmapped} characters have no Unicode value in the file")
     if broken and not pages:
-        raise DataError("broken PDF: none of the pages can be read")
+        raise DataError(f"broken PDF: none of the pages can be read: {_REPAIR}")
     return pages
 
 

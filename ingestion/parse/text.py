@@ -228,7 +228,7 @@ class TextBuilder:
         """
         if not self._elements:
             why = f" ({'; '.join(self.warnings)})" if self.warnings else ""
-            raise DataError(f"no text: it holds nothing to index{why}")
+            raise DataError(f"no text: it holds nothing to index{why or ': leave it out'}")
         text = self._raw if self._raw is not None else "".join(self._parts)
         return Document(
             title=self._title(title, text) or source_name(source),

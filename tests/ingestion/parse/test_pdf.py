@@ -223,6 +223,15 @@ def test_broken_files(tmp_path: Path) -> None:
     path.write_bytes(b"%PDF-1.7\nnothing else")
     with pytest.raises(DataError, match="broken PDF"):
         read(path)
+    with pytest.raises(DataError, match="password"):
+        read(draw(tmp_path / "closed.pdf", lambda _: None, encrypt=pdfencrypt.StandardEncryption("user", "owner")))
+    path.write_bytes(
+        b"%PDF-1.3\n1 0 obj\n<< /Type /Pages /Count 0 /Kids [] >>\nendobj\n2 0 obj\n<< /Type /Catalog /Pages 1 0 R >>\nendobj\n"
+        b"xref\n0 3\n0000000000 65535 f \n0000000009 00000 n \n0000000061 00000 n \n"
+        b"trailer\n<< /Size 3 /Root 2 0 R >>\nstartxref\n110\n%%EOF\n"
+    )
+    with pytest.raises(DataError, match="broken PDF"):  # and not for the reason of the file before
+        read(path)
     lost = hostile_files.pdf_of(tmp_path / "noxref.pdf", b"BT /F1 12 Tf 72 700 Td (words without a table) Tj ET")
     assert read(lost).text == "words without a table"
 
