@@ -60,9 +60,9 @@ def _row(row: Any, hanging: dict[int, tuple[int, str]], visibility: Visibility) 
         text = cell_text(cell, visibility)
         column = len(line)
         line.append(text)
-        if (down := _span(cell, "rowspan")) > 1:
-            hanging[column] = (down - 1, text)
         line.extend([""] * (_span(cell, "colspan") - 1))
+        if (down := _span(cell, "rowspan")) > 1:
+            hanging |= {place: (down - 1, line[place]) for place in range(column, len(line))}
     _take_hanging(line, hanging)
     while line and not line[-1]:
         line.pop()

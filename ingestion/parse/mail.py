@@ -127,7 +127,7 @@ def _attachments(message: EmailMessage) -> Iterator[EmailMessage]:
     for part in _walk(message):
         if part.get_content_type() in _SKIPPED or _is_encrypted(part):
             continue
-        if _is_attachment(part) and not _is_inline_picture(part):
+        if _is_attachment(part) and not _is_shown_inline(part):
             yield part
 
 
@@ -152,7 +152,12 @@ def _is_attachment(part: EmailMessage) -> bool:
     return content_type not in _BODY or part.get_content_disposition() == "attachment" or bool(part.get_filename())
 
 
-def _is_inline_picture(part: EmailMessage) -> bool:
+def _is_shown_inline(part: EmailMessage) -> bool:
+    """A picture of the body, or what a saved page is made of besides its text."""
+    if part.get_content_disposition() == "attachment":
+        return part.get_content_maintype() == "image" and part.get("Content-ID") is not None
+    if part.get("Content-Location") is not None:
+        return True
     return part.get_content_maintype() == "image" and (
         part.get("Content-ID") is not None or part.get_content_disposition() == "inline"
     )

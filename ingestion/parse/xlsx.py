@@ -82,8 +82,10 @@ def _rows(sheet: Any, large: bool) -> Iterator[list[object]]:
     for (row, column), cell in sheet._cells.items():
         if cell.value is not None:
             by_row.setdefault(row, {})[column] = cell.value
-    for (row, column), value in merged.items():
-        by_row.setdefault(row, {}).setdefault(column, value)
+    with_cells = set(by_row)
+    for (row, column), (value, width) in merged.items():
+        if width == 1 or row in with_cells:  # what is merged over rows of its own is a heading, and stands once
+            by_row.setdefault(row, {}).setdefault(column, value)
     last = 0
     for row in sorted(by_row):
         if last and row > last + 1:
@@ -94,14 +96,14 @@ def _rows(sheet: Any, large: bool) -> Iterator[list[object]]:
         last = row
 
 
-def _merged_down(sheet: Any) -> dict[tuple[int, int], object]:
-    """Values of cells merged downwards, for each row that they span: every row has to make sense alone."""
+def _merged_down(sheet: Any) -> dict[tuple[int, int], tuple[object, int]]:
+    """Values and widths of cells merged downwards, for each row that they span: every row has to make sense alone."""
     found = {}
     for area in list(sheet.merged_cells.ranges)[:20_000]:
         value = sheet.cell(area.min_row, area.min_col).value
-        if value is not None and area.max_row - area.min_row < 500 and area.min_col == area.max_col:
+        if value is not None and area.max_row - area.min_row < 500:
             for row in range(area.min_row + 1, area.max_row + 1):
-                found[(row, area.min_col)] = value
+                found[(row, area.min_col)] = value, area.max_col - area.min_col + 1
     return found
 
 

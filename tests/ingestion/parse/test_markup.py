@@ -405,3 +405,9 @@ def test_xml_that_names_pictures_and_documents_one_behind_the_other(tmp_path: Pa
     head = '<?xml version="1.0"?><!DOCTYPE d [<!ENTITY F1.TIF SYSTEM "F1.TIF" NDATA TIF>]>'
     one = f'{head}<d><p>a winch</p><image file="F1.TIF"/></d>\n'
     assert read(write(tmp_path, "two.xml", one + one.replace("a winch", "a crank"))).text == "a winch\n\na crank"
+
+
+def test_a_cell_over_rows_and_columns_keeps_the_columns_below_it(tmp_path: Path) -> None:
+    rows = "<tr><td rowspan=2 colspan=2>wide</td><td>a</td></tr><tr><td>b</td></tr><tr><td>c</td><td>d</td><td>e</td></tr>"
+    document = read(write(tmp_path, "t.html", f"<html><body><table>{rows}</table></body></html>"))
+    assert document.text == "wide |  | a\nwide |  | b\nc | d | e"

@@ -437,6 +437,20 @@ def test_labels_and_values_with_an_empty_column_between_are_rows(tmp_path: Path)
     ]
 
 
+def test_a_value_merged_over_rows_and_columns_stands_in_each_row(tmp_path: Path) -> None:
+    import openpyxl
+
+    made = openpyxl.Workbook()
+    for row in (["Heights"], [], ["Port", "Low", "High"], ["Brest", "closed", None], ["Dover", None, None], ["Cowes", 1, 4]):
+        made.worksheets[0].append(row)
+    for area in ("A1:C2", "B4:C5"):
+        made.worksheets[0].merge_cells(area)
+    made.save(tmp_path / "merged.xlsx")
+    document = read(tmp_path / "merged.xlsx")
+    assert texts(document, ElementKind.TABLE) == ["Port | Low | High\nBrest | closed\nDover | closed\nCowes | 1 | 4"]
+    assert document.text.count("Heights") == 1
+
+
 def package_of(path: Path, body: str, parts: dict[str, str | bytes], kinds: dict[str, tuple[str, str]]) -> Path:
     """A DOCX with more parts; `kinds` are relationships by id: kind and target."""
     start = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/"
@@ -608,6 +622,15 @@ def test_mail_in_wide_characters(tmp_path: Path, encoding: str) -> None:
     letter = f"{head}\nHigh water in the harbour is at six, say the Größen.\n"
     document = read(write(tmp_path, "wide.eml", letter.encode(encoding)))
     assert (document.title, document.text.rsplit("\n\n")[-1]) == ("Tides", "High water in the harbour is at six, say the Größen.")
+
+
+def test_what_a_saved_page_is_made_of_is_no_attachment(tmp_path: Path) -> None:
+    def part(kind: str, body: str) -> str:
+        return f"--b\nContent-Type: {kind}\nContent-Location: http://example.org/{kind[-3:]}\n\n{body}\n"
+
+    page = part("text/html", "<p>A saved page</p>") + part("text/css", "p { color: red }") + part("image/png", "iVBORw0")
+    document = read(write(tmp_path, "a.mht", f"MIME-Version: 1.0\nContent-Type: multipart/related; boundary=b\n\n{page}--b--\n"))
+    assert (document.text, document.attachments) == ("A saved page", ())
 
 
 def test_mail_sealed_in_its_text_and_mail_that_is_a_file(tmp_path: Path) -> None:
