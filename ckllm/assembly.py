@@ -16,7 +16,7 @@ from ckllm.config import Settings, load_settings
 from ckllm.contracts import Access
 from ckllm.errors import UsageError
 from ckllm.knowledge_base import KnowledgeBase
-from ckllm.parts import CollectionIndex, Lazy, Parts
+from ckllm.parts import CollectionIndex, Lazy, Parts, close_all
 
 if TYPE_CHECKING:
     from ckllm.answering import Answering
@@ -65,14 +65,7 @@ class Common:
     reader: Lazy[Reader | None]
 
     def close(self) -> None:
-        self.embedder.taken()
-        self.reader.taken()
-        for model in self.llm.taken():
-            model.close()
-        for store in self.store.taken():
-            store.close()
-        for catalogue in self.catalogue.taken():
-            catalogue.close()
+        close_all(self.embedder, self.reader, self.llm, self.store, self.catalogue)
 
 
 def open_knowledge_base(

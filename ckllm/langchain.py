@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
@@ -15,7 +15,16 @@ from ckllm.contracts import Access, Answer, Hit
 
 if TYPE_CHECKING:
     from ckllm.asking import AskOptions
-    from ckllm.knowledge_base import KnowledgeBase
+
+
+class Searched(Protocol):
+    def search(
+        self, query: str, k: int | None = None, where: str | Mapping[str, Any] = "", user: str | Access | None = None
+    ) -> list[Hit]: ...
+
+
+class Asked(Protocol):
+    def ask(self, question: str, **options: Unpack[AskOptions]) -> Answer: ...
 
 
 class KnowledgeBaseRetriever(BaseRetriever):
@@ -37,13 +46,11 @@ def _document(hit: Hit) -> Document:
     return Document(page_content=fields.pop("text"), metadata=fields, id=hit.chunk_id)
 
 
-def retriever(
-    kb: KnowledgeBase, k: int | None, where: str | Mapping[str, Any], user: str | Access | None
-) -> KnowledgeBaseRetriever:
+def retriever(kb: Searched, k: int | None, where: str | Mapping[str, Any], user: str | Access | None) -> KnowledgeBaseRetriever:
     return KnowledgeBaseRetriever(knowledge_base=kb, k=k, where=where, user=user)
 
 
-def runnable(kb: KnowledgeBase, options: AskOptions) -> Runnable[str, Answer]:
+def runnable(kb: Asked, options: AskOptions) -> Runnable[str, Answer]:
     """Question → `Answer`; `options` are those of `KnowledgeBase.ask`."""
 
     def ask(question: str) -> Answer:

@@ -67,6 +67,15 @@ class Lazy(Generic[T]):
             return made
 
 
+def close_all(*opened: Lazy[Any]) -> None:
+    """Close and forget what was made, in this order."""
+    for lazy in opened:
+        for value in lazy.taken():
+            close = getattr(value, "close", None)
+            if close is not None:
+                close()
+
+
 def _fulfil(early: Future[T], make: Callable[[], T]) -> None:
     try:
         early.set_result(make())
@@ -124,9 +133,7 @@ class Parts:
 
     def release_store(self) -> None:
         """Close the store; whoever needs it next opens it again. Nothing may be searching or writing meanwhile."""
-        self.retriever.taken()
-        for store in self.store.taken():
-            store.close()
+        close_all(self.retriever, self.store)
 
     def close(self) -> None:
         with self.guard:
@@ -134,14 +141,8 @@ class Parts:
             self.warming.clear()
         for thread in threads:
             thread.join()
-        for lazy in (self.answering, self.reranker, self.evidence_reranker, self.retriever, self.embedder, self.reader):
-            lazy.taken()
-        for model in self.llm.taken():
-            model.close()
-        for store in self.store.taken():
-            store.close()
-        for catalogue in self.catalogue.taken():
-            catalogue.close()
+        close_all(self.answering, self.reranker, self.evidence_reranker, self.retriever)
+        close_all(self.embedder, self.reader, self.llm, self.store, self.catalogue)
 
 
 class CollectionIndex:

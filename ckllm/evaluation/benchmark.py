@@ -8,7 +8,6 @@ the F1 of its words (Rajpurkar et al. 2016, SQuAD), the best over the given answ
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from typing import Any, Literal, TypeAlias
 from ckllm.contracts import Message
 from ckllm.errors import CkllmError, DataError
 from ckllm.evaluation.metrics import best_f1, exact_match
+from ckllm.json_lines import read_objects
 from ckllm.llm.base import BaseLLM
 
 Kind: TypeAlias = Literal["multiple_choice", "qa"]
@@ -100,18 +100,14 @@ def run_benchmark(llm: BaseLLM, files: Sequence[Path], progress: Progress | None
 
 def read_tasks(file: Path) -> Iterator[Task]:
     """The rows of a task file, checked."""
-    try:
-        lines = file.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the task file {file}: {error}") from error
-    rows = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    rows, _ = read_objects(file)
     if not rows:
         raise DataError(f"the task file {file} is empty")
-    for number, line in rows:
+    for number, (row, where) in enumerate(rows, 1):
         try:
-            yield _task(json.loads(line), number)
+            yield _task(row, number)
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{file}, line {number}: not a multiple-choice or QA row ({error})") from None
+            raise DataError(f"{where}: not a multiple-choice or QA row ({error})") from None
 
 
 def _task(row: Mapping[str, Any], number: int) -> Task:

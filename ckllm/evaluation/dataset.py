@@ -9,16 +9,15 @@ item names the alternative answers that it belongs to.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
 from ckllm.errors import DataError, UsageError
 from ckllm.evaluation.metrics import Mode
+from ckllm.json_lines import read_objects
 
 CORPUS, QUESTIONS = "corpus.jsonl", "questions.jsonl"
 
@@ -83,7 +82,7 @@ def read_dataset(path: Path) -> Dataset:
         for name in (CORPUS, QUESTIONS):
             if not (path / name).is_file():
                 raise UsageError(f"{path} has no {name}: an evaluation folder holds {CORPUS} and {QUESTIONS}")
-        corpus = tuple(_corpus_row(row, where) for row, where in _rows(path / CORPUS))
+        corpus = tuple(_corpus_row(row, where) for row, where in read_objects(path / CORPUS)[0])
         _refuse_repeated([row.id for row in corpus], path / CORPUS)
         return _dataset(path.resolve().name, path / QUESTIONS, corpus)
     if path.is_file():
@@ -92,7 +91,8 @@ def read_dataset(path: Path) -> Dataset:
 
 
 def _dataset(name: str, file: Path, corpus: tuple[CorpusRow, ...]) -> Dataset:
-    questions = [_question(row, number, where) for number, (row, where) in enumerate(_rows(file), start=1)]
+    rows, sha256 = read_objects(file)
+    questions = [_question(row, number, where) for number, (row, where) in enumerate(rows, start=1)]
     if not questions:
         raise DataError(f"{file} holds no questions: one JSON object a line is expected")
     _refuse_repeated([question.id for question in questions], file)
@@ -101,25 +101,7 @@ def _dataset(name: str, file: Path, corpus: tuple[CorpusRow, ...]) -> Dataset:
         for item in question.evidence:
             if corpus and item.doc not in known:
                 raise DataError(f"{file}: the question {question.id!r} names the document {item.doc!r}, which is not in {CORPUS}")
-    return Dataset(name, tuple(questions), corpus, hashlib.sha256(file.read_bytes()).hexdigest())
-
-
-def _rows(file: Path) -> Iterator[tuple[dict[str, Any], str]]:
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {file}: {error}") from error
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{file}:{number}"
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{where} is not JSON: {error.msg}") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{where}: a JSON object is expected, not {type(row).__name__}")
-        yield row, where
+    return Dataset(name, tuple(questions), corpus, sha256)
 
 
 def _corpus_row(row: dict[str, Any], where: str) -> CorpusRow:

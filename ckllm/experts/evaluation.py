@@ -6,7 +6,6 @@ list says that there is none, and that the response is how to refuse.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from ckllm.contracts import Message
 from ckllm.errors import DataError
 from ckllm.evaluation.metrics import balanced_accuracy, best_f1, exact_match, paired_bootstrap, token_f1, words
-from ckllm.experts.training.rows import Row, read_rows
+from ckllm.experts.training.rows import Row, read_rows_with_fields
 from ckllm.llm.base import BaseLLM, GenerationRequest
 
 __all__ = ["Scores", "Task", "compare", "evaluate", "read_tasks", "scores", "tasks_of", "token_f1", "words"]
@@ -55,9 +54,8 @@ class Scores:
 
 def read_tasks(file: Path) -> list[Task]:
     """The rows of a file as tasks. Raises DataError with the line's number for a row that is not one."""
-    rows, _ = read_rows(file)
-    lines = [line for line in file.read_text(encoding="utf-8", errors="replace").split("\n") if line.strip()]
-    return [_task(row, json.loads(line).get("answers"), file) for row, line in zip(rows, lines, strict=True)]
+    rows, _ = read_rows_with_fields(file)
+    return [_task(row, fields.get("answers"), file) for row, fields in rows]
 
 
 def tasks_of(rows: Sequence[Row]) -> list[Task]:

@@ -65,7 +65,7 @@ def test_a_row_that_cannot_be_scored_counts_as_wrong(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_a_wrong_row_is_named(tmp_path: Path, row: object) -> None:
-    with pytest.raises(DataError, match=r"bad\.jsonl, line 2"):
+    with pytest.raises(DataError, match=r"bad\.jsonl:2"):
         run_benchmark(ScriptedLLM(), [_tasks(tmp_path / "bad.jsonl", [{"question": "x", "answers": ["a"]}, row])])
 
 

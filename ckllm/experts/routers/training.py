@@ -6,8 +6,6 @@ held-out scores; the router that is saved is trained on all rows.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +29,7 @@ from ckllm.experts.routers.picture import write_confusion
 from ckllm.experts.routers.report import Judged, judge
 from ckllm.experts.routers.rewording import MEASURED
 from ckllm.experts.routers.scoring import ScoredRouter
+from ckllm.json_lines import read_objects
 
 Train: TypeAlias = Callable[[Sequence[str], Vectors, Sequence[str]], TrainedScorer]
 """texts, vectors (texts, dimension), gold labels → a scorer that can be saved."""
@@ -61,28 +60,15 @@ class RouterRow:
 
 def read_router_rows(file: Path) -> tuple[list[RouterRow], str]:
     """The rows of a JSON Lines file, and its SHA-256. Raises DataError naming the line that is not `{"prompt", "label"}`."""
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read the router's data {file}: {error.strerror}") from error
-    rows = [
-        _row(line, f"{file}:{number}")
-        for number, line in enumerate(data.decode("utf-8", "replace").split("\n"), 1)
-        if line.strip()
-    ]
-    return rows, hashlib.sha256(data).hexdigest()
+    objects, sha256 = read_objects(file)
+    return [_row(value, where) for value, where in objects], sha256
 
 
-def _row(line: str, where: str) -> RouterRow:
-    try:
-        value = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{where} is not JSON: {error.msg}") from None
-    fields = (value.get("prompt"), value.get("label")) if isinstance(value, dict) else (None, None)
-    if not all(isinstance(field, str) and field.strip() for field in fields):
+def _row(value: dict[str, Any], where: str) -> RouterRow:
+    prompt, label, lang = (value.get(name) for name in ("prompt", "label", "lang"))
+    if not all(isinstance(field, str) and field.strip() for field in (prompt, label)):
         raise DataError(f'{where}: a row needs a "prompt" and a "label", both text')
-    label = BASE if value["label"] in OUTSIDE else value["label"]
-    return RouterRow(value["prompt"], label, value.get("lang") if isinstance(value.get("lang"), str) else "")
+    return RouterRow(str(prompt), BASE if label in OUTSIDE else str(label), lang if isinstance(lang, str) else "")
 
 
 def train_router(

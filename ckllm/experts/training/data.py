@@ -18,7 +18,7 @@ import regex
 
 from ckllm.contracts import Hit, Message
 from ckllm.errors import DataError, UsageError
-from ckllm.experts.training.rows import Row, read_rows
+from ckllm.experts.training.rows import Row, read_rows_with_fields
 from ckllm.prompting.grounded import grounded_messages
 
 FOREIGN = 0.1
@@ -122,9 +122,8 @@ def read_category_rows(file: Path) -> list[tuple[str, Row]]:
 
     Raises DataError for a row that is none, or where no row has a category.
     """
-    rows, _ = read_rows(file)
-    lines = [line for line in file.read_text(encoding="utf-8", errors="replace").split("\n") if line.strip()]
-    named = [(json.loads(line).get("category"), row) for line, row in zip(lines, rows, strict=True)]
+    rows, _ = read_rows_with_fields(file)
+    named = [(fields.get("category"), row) for row, fields in rows]
     found = [(category, row) for category, row in named if isinstance(category, str)]
     if not found:
         raise DataError(f'{file}: no row has a "category": that is what rows are given to experts by')

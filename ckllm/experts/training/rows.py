@@ -7,9 +7,8 @@ A row is `{"messages": [{"role", "content"}, …]}` whose last turn is the assis
 from __future__ import annotations
 
 import hashlib
-import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 from ckllm.contracts import Message
 from ckllm.errors import DataError
 from ckllm.experts.training.packing import Example
+from ckllm.json_lines import read_objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,27 +46,19 @@ class ChatTokenizer(Protocol):
 
 def read_rows(file: Path) -> tuple[list[Row], str]:
     """The rows of a file and the SHA-256 of its bytes. Raises DataError with the line's number for a row that is not one."""
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read the training data {file}: {error.strerror}") from error
-    rows = [
-        _row(line, f"{file}:{number}")
-        for number, line in enumerate(data.decode("utf-8", "replace").split("\n"), 1)
-        if line.strip()
-    ]
-    if not rows:
+    rows, sha256 = read_rows_with_fields(file)
+    return [row for row, _ in rows], sha256
+
+
+def read_rows_with_fields(file: Path) -> tuple[list[tuple[Row, Mapping[str, Any]]], str]:
+    """As `read_rows`, each row with everything that its line says."""
+    objects, sha256 = read_objects(file)
+    if not objects:
         raise DataError(f"{file} holds no rows: one JSON object a line is expected")
-    return rows, hashlib.sha256(data).hexdigest()
+    return [(_row(value, where), value) for value, where in objects], sha256
 
 
-def _row(line: str, where: str) -> Row:
-    try:
-        value = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{where} is not JSON: {error.msg}") from None
-    if not isinstance(value, dict):
-        raise DataError(f"{where}: a JSON object is expected, not {type(value).__name__}")
+def _row(value: dict[str, Any], where: str) -> Row:
     if "messages" in value:
         turns = _turns(value["messages"], where)
         if turns[-1].role != "assistant" or len(turns) < 2:
