@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 _importing = threading.RLock()
@@ -37,6 +38,22 @@ def milvus_lite() -> None:
             importlib.import_module("milvus_lite.index")
         factory: Any = importlib.import_module("milvus_lite.index.factory")
         factory._FAISS_AVAILABLE = importlib.util.find_spec("faiss") is not None
+
+
+def milvus_messages() -> None:
+    """The messages of pymilvus, which Milvus Lite speaks, without pymilvus itself, which imports its client and pandas. Whoever
+    imports pymilvus later has all of it."""
+    with _importing:
+        found = importlib.util.find_spec("pymilvus") if "pymilvus" not in sys.modules else None
+        if found is None:
+            return
+        bare = ModuleType("pymilvus")
+        bare.__path__ = list(found.submodule_search_locations or [])
+        sys.modules["pymilvus"] = bare
+        try:
+            importlib.import_module("pymilvus.grpc_gen")
+        finally:
+            del sys.modules["pymilvus"]
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from pathlib import Path
 
@@ -18,10 +19,10 @@ def release(folder: Path) -> int:
         return 0
     advise = ctypes.CDLL(None, use_errno=True).madvise
     advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    released, folder = 0, folder.resolve()  # the system tells the real path
+    released, inside = 0, f"{folder.resolve()}{os.sep}"  # the system tells the real path
     for line in _MAPS.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
         span, rights, *_, path = line.split(maxsplit=5)
-        if rights.startswith("r--") and Path(path).is_relative_to(folder):
+        if rights.startswith("r--") and path.startswith(inside):
             start, end = (int(part, 16) for part in span.split("-"))
             released += end - start if advise(start, end - start, _DONTNEED) == 0 else 0
     return released

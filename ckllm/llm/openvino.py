@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,10 +19,6 @@ from ckllm.llm.local import LocalLLM, LocalModel
 from ckllm.llm.openvino_mixtures import Mixtures
 
 MODEL = "openvino_model.xml"
-_BLOCK = 32
-"""Tokens in a block of the KV cache on a processor."""
-_SPARE_BLOCKS = 16
-"""The cache holds one full context and this much more, shared by all requests; memory is taken as it is used."""
 
 
 class OpenVinoLLM(LocalLLM):
@@ -57,10 +54,12 @@ class OpenVinoLLM(LocalLLM):
         import openvino_genai
 
         scheduler = openvino_genai.SchedulerConfig()
+        # Without a fixed size, the cache grows where requests under way need it, and not to keep more prefixes.
         scheduler.enable_prefix_caching = True
-        scheduler.num_kv_blocks = -(-self.context_length // _BLOCK) + _SPARE_BLOCKS
         try:
-            tokenizer = openvino_genai.Tokenizer(str(self._folder))
+            # Texts are tokenised by us: a tokenizer of its own would take 20 MB and half a second.
+            with tempfile.TemporaryDirectory(prefix="ckllm-no-tokenizer-") as nothing:
+                tokenizer = openvino_genai.Tokenizer(nothing)
             properties = self._properties() | ({} if adapters is None else {"adapters": adapters})
             pipeline = openvino_genai.ContinuousBatchingPipeline(self._folder, tokenizer, scheduler, "CPU", **properties)
         except RuntimeError as error:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 VERSION = 3
 MODEL = "openvino_model.xml"
-_KEPT = ("openvino_tokenizer.xml", "openvino_tokenizer.bin", "openvino_detokenizer.xml", "openvino_detokenizer.bin")
 _PROBE = "The river rises in the hills, passes the old mill and the market town, and reaches the sea at"
 _BLOCK = 32
 LARGEST_DISTANCE = 0.3
@@ -46,7 +45,7 @@ def convert_apart(source: Path, folder: Path) -> Mapping[str, Any]:
 
 
 def convert(source: Path, folder: Path) -> Mapping[str, Any]:
-    """Fill `folder` with graph, tokenizers and configuration. Returns what was checked.
+    """Fill `folder` with graph, tokenizer and configuration. Returns what was checked.
 
     Raises DataError where the file is damaged or the graph does not compute what the model should.
     """
@@ -58,8 +57,6 @@ def convert(source: Path, folder: Path) -> Mapping[str, Any]:
     write_tokenizer(file, folder)
     with tempfile.TemporaryDirectory(dir=folder) as name:
         built = _built_by_genai(source, Path(name))
-        for part in _KEPT:
-            shutil.copyfile(built / part, folder / part)
         checks = dict(_own_projections(built / MODEL, folder / MODEL, file))
     if importlib.util.find_spec("torch") is not None and importlib.util.find_spec("transformers") is not None:
         checks |= _compared_with_reference(folder, file)
@@ -80,9 +77,8 @@ def _built_by_genai(source: Path, work: Path) -> Path:
     except RuntimeError as error:
         raise DataError(f"OpenVINO cannot read {source}: {str(error).splitlines()[0]}") from error
     del pipeline
-    missing = [part for part in (MODEL, *_KEPT) if not (work / part).is_file()]
-    if missing:
-        raise DataError(f"OpenVINO made no {missing[0]} of {source}: this version of openvino-genai is not supported")
+    if not (work / MODEL).is_file():
+        raise DataError(f"OpenVINO made no {MODEL} of {source}: this version of openvino-genai is not supported")
     return work
 
 

@@ -19,7 +19,7 @@ from ckllm.experts.base import RouteRequest
 from ckllm.experts.routers.explicit import AUTO
 from ckllm.experts.table import latest_registry, latest_router
 from ckllm.mapped import release
-from ckllm.parts import Lazy
+from ckllm.parts import Lazy, close_all
 from ckllm.service.audit import Audit, AuditLog
 from ckllm.service.caller import Caller
 from ckllm.service.conversations import Conversations
@@ -168,12 +168,17 @@ class Core:
         """The events of one answer, when it is the caller's turn; None in long pauses."""
         with told("queue"):
             await self.turns.take(caller.queues_as)
-        events = pumped(lambda: base.stream(question, **options), self._writing, self.turns.give_back)
+        events = pumped(lambda: base.stream(question, **options), self._writing, self._answered)
         try:
             async for event in events:
                 yield event
         finally:
             await events.aclose()
+
+    def _answered(self) -> None:
+        self.turns.give_back()
+        with contextlib.suppress(RuntimeError):  # the service ends
+            self._working.submit(release, self.settings.models_folder)
 
     # -- life
 
@@ -214,9 +219,7 @@ class Core:
         for threads in (self._searching, self._writing, self._working, self._admitting):
             threads.shutdown(wait=False, cancel_futures=True)
         self.audit.close()
-        for lazy in (self.keys, self.lookup, self.jobs, self.conversations, self.feedback, self.audit_log):
-            for database in lazy.taken():
-                database.close()
+        close_all(self.keys, self.lookup, self.jobs, self.conversations, self.feedback, self.audit_log)
         if ended:
             self._common.close()
 

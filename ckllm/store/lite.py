@@ -111,11 +111,12 @@ class _Server:
     """Lite's own server, over a database that is open already."""
 
     def __init__(self, database: Any) -> None:
+        light_imports.milvus_messages()
+
         import grpc
         from milvus_lite.adapter.grpc.servicer import MilvusServicer
         from pymilvus.grpc_gen import milvus_pb2_grpc
 
-        quiet()  # importing pymilvus sets its own log level
         self._sockets = tempfile.TemporaryDirectory(prefix="ckllm-")
         self.uri = f"unix:{Path(self._sockets.name) / 'milvus'}"
         sizes = [(f"grpc.max_{way}_message_length", _LONGEST_MESSAGE) for way in ("receive", "send")]

@@ -74,6 +74,21 @@ print(milvus_lite.index.factory.is_faiss_available())
 """
 
 
+SERVE = """
+import sys
+from ckllm.store.milvus import MilvusStore
+store = MilvusStore(sys.argv[1])
+socket = store.socket
+print([name for name in ("pandas", "pymilvus") if name in sys.modules])
+other = MilvusStore(f"unix:{socket}")
+print(other.describe("main").embedder)
+from pymilvus import DataType, MilvusClient, grpc_gen
+print(DataType.VARCHAR.name, "pandas" in sys.modules, hasattr(grpc_gen, "milvus_pb2"))
+other.close()
+store.close()
+"""
+
+
 def spawn(code: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
@@ -137,6 +152,14 @@ def test_reading_imports_no_client_and_takes_nothing_away(tmp_path: Path) -> Non
     reader = spawn(READ, str(tmp_path / "milvus.db"))
     out, err = reader.communicate(timeout=120)
     assert out.splitlines() == ["[] convert_model", "True"], err
+
+
+def test_serving_imports_no_client_and_takes_nothing_away(tmp_path: Path) -> None:
+    store = MilvusStore(str(tmp_path / "milvus.db"))
+    store.create(INDEX)
+    store.close()
+    out, err = spawn(SERVE, str(tmp_path / "milvus.db")).communicate(timeout=120)
+    assert out.splitlines() == ["[]", INDEX.embedder, "VARCHAR True True"], err
 
 
 def test_what_is_written_through_the_server_is_read_directly_at_once(tmp_path: Path) -> None:
