@@ -1,10 +1,11 @@
 """How well does verification tell supported sentences from others? `python -m benchmarks.verification FOLDER [--train FILE]`.
 
-FOLDER holds squad2, clapnq, tydiqa and xquad. The rows are made by `benchmarks.verification_rows` and split by article.
-Precision and recall weigh every kind of supported sentence alike, every kind of unsupported one alike, and both halves alike,
-so that they do not depend on how many of a kind could be made. With `--train` the model of `ckllm.citations.support` is trained
-on the train articles, chosen and calibrated on each fifth of them by a model of the others; the test articles are looked at for
-the card.
+FOLDER holds squad2, clapnq, tydiqa and xquad. The rows are made by `benchmarks.verification_rows` and split by article; one more
+kind was written by a model and labelled by hand (`benchmarks.verification_outputs`), and is only judged. Precision and recall
+weigh every kind of supported sentence alike, every kind of unsupported one alike, and both halves alike, so that they do not
+depend on how many of a kind could be made; those of the model's sentences alone count each sentence once. With `--train` the
+model of `ckllm.citations.support` is trained on the train articles, chosen and calibrated on each fifth of them by a model of the
+others; the test articles are looked at for the card.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.circumstances import circumstances
+from benchmarks.verification_outputs import PASSAGE, WRITTEN, labelled
 from benchmarks.verification_rows import LabelledSentence, digest, rows
 from ckllm.citations.support import FEATURES, SupportModel, features
 from ckllm.citations.verification import RuleVerifier, TrainedVerifier, Verifier
 from ckllm.contracts import Quote
+from ckllm.evaluation.statements import same_words
 
 WANTED_PRECISION = 0.96
 """On articles held out in turn: a point more than what is asked for on others."""
@@ -64,20 +67,26 @@ def weights(made: Sequence[LabelledSentence]) -> list[float]:
     return [1 / counts[row.supported, row.kind] / kinds[row.supported] / 2 for row in made]
 
 
-def judged(made: Sequence[LabelledSentence], verifier: Verifier) -> list[Judged]:
+def judged(
+    made: Sequence[LabelledSentence],
+    verifier: Verifier,
+    weigh: Callable[[Sequence[LabelledSentence]], Sequence[float]] = weights,
+) -> list[Judged]:
     verdicts = verifier.verify([row.sentence for row in made], [[Quote(1, 0, len(row.span), row.span)] for row in made])
     return [
         Judged(row, weight, verdict.supported, bool(verdict.broken), verdict.support)
-        for row, weight, verdict in zip(made, weights(made), verdicts, strict=True)
+        for row, weight, verdict in zip(made, weigh(made), verdicts, strict=True)
     ]
 
 
 def figures(found: Sequence[Judged]) -> dict[str, Any]:
     right = sum(one.weight for one in found if one.accepted and one.row.supported)
     accepted = sum(one.weight for one in found if one.accepted)
+    supported = sum(one.weight for one in found if one.row.supported)
     return {
         "rows": len(found), "supported": sum(one.row.supported for one in found),
-        "precision": round(right / accepted, 4) if accepted else None, "recall": round(right / 0.5, 4),
+        "precision": round(right / accepted, 4) if accepted else None,
+        "recall": round(right / supported, 4) if supported else None,
         "calibration_error": round(calibration_error(found), 4),
         "accepted_by_kind": {
             f"{'supported' if label else 'unsupported'}: {kind}": [_share(group), len(group)]
@@ -87,6 +96,23 @@ def figures(found: Sequence[Judged]) -> dict[str, Any]:
             lang: {"supported_accepted": _share([g for g in group if g.row.supported]),
                    "unsupported_accepted": _share([g for g in group if not g.row.supported]), "rows": len(group)}
             for lang, group in _grouped(found, lambda one: one.row.lang).items()
+        },
+    }  # fmt: skip
+
+
+def written_figures(written: Sequence[LabelledSentence], verifier: Verifier) -> dict[str, Any]:
+    """Of sentences that a model wrote, each counting once; exact quotes are accepted as such, so they are told apart."""
+    found = judged([row for row in written if row.kind == WRITTEN], verifier, lambda made: [1.0] * len(made))
+    changed = [one for one in found if not same_words(one.row.sentence, one.row.span)]
+    whole = judged([row for row in written if row.kind == PASSAGE], verifier)
+    return {
+        "not_quotes": figures(changed), "with_quotes": figures(found),
+        "accepted_of_supported_by_the_passage_only": [_share(whole), len(whole)],
+        "by_expert": {
+            expert: {"supported_accepted": _share([one for one in group if one.row.supported]),
+                     "unsupported_accepted": _share([one for one in group if not one.row.supported]),
+                     "rows": len(group), "supported": sum(one.row.supported for one in group)}
+            for expert, group in sorted(_grouped(changed, lambda one: one.row.source).items())
         },
     }  # fmt: skip
 
@@ -210,6 +236,7 @@ def main() -> None:
     parser.add_argument("--train", type=Path, help="train the model and write it here", metavar="FILE")
     parser.add_argument("--per-kind", type=int, default=800, help="the most rows of a kind in each split")
     args = parser.parse_args()
+    written = labelled(args.folder)
     made = capped(rows(args.folder), args.per_kind)
     splits = {name: [row for row in made if row.split == name] for name in ("train", "test")}
     verifiers: dict[str, Verifier] = {"rules": RuleVerifier(0.7)}
@@ -218,7 +245,14 @@ def main() -> None:
         verifiers["trained"] = TrainedVerifier(SupportModel(described))
     else:
         verifiers["trained"] = TrainedVerifier()
-    told = {name: figures(judged(splits["test"], verifier)) for name, verifier in verifiers.items()}
+    test = [*splits["test"], *(one for one in written if one.split == "test" and one.kind == WRITTEN)]
+    told = {
+        name: figures(judged(test, verifier)) | {
+            "made": figures(judged(splits["test"], verifier)),
+            "written": {split: written_figures([row for row in written if row.split == split], verifier) for split in splits},
+        }
+        for name, verifier in verifiers.items()
+    }  # fmt: skip
     took = {name: seconds_of_three(verifier, splits["test"]) for name, verifier in verifiers.items()}
     if args.train:
         card = {
