@@ -17,6 +17,8 @@ _BRACKETED = regex.compile(
     rf"\s*(?:\[\^?\s*{_NUMBERS}\s*\]|【[^】\n]{{0,40}}】|\[\s*{_NAMED}\s*#?{_NUMBERS}\s*\])", regex.IGNORECASE
 )
 _MODEL_MADE = regex.compile(rf"\s*\(\s*{_NAMED}\s*#?\s*{_NUMBERS}\s*\)|\s+\(\d{{1,2}}\)(?=\s*(?:[.!?।。]|$))", regex.IGNORECASE)
+_FRAME = regex.compile(r"<\s*/?\s*passage\b\s*\d*\s*(?::[^<>\n]{0,200}>|[:>])\s*", regex.IGNORECASE)
+"""The frame of a passage in the prompt, `<passage 2: title>`, which small models like to begin with."""
 _IMAGE = regex.compile(r"!\[([^\[\]]*)\]\((?:[^()]|\([^()]*\))*\)")
 _LINK = regex.compile(r"\[([^\[\]]+)\]\((?:[^()]|\([^()]*\))*\)")
 _NAMES = (
@@ -60,7 +62,7 @@ def without_markup(text: str) -> str:
 
 def clean_draft(text: str) -> str:
     """What a model wrote, without its markers and without active markup; line breaks are kept."""
-    return _settled(lambda words: _MODEL_MADE.sub("", _BRACKETED.sub("", without_markup(words))), text)
+    return _settled(lambda words: _MODEL_MADE.sub("", _BRACKETED.sub("", without_markup(_FRAME.sub("", words)))), text)
 
 
 def _apart(text: str) -> str:

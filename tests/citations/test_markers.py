@@ -26,6 +26,10 @@ ANY_MARKER = re.compile(r"\[\d+(?:\s*,\s*\d+)*\]")
         ("Click [here](http://evil.example)!", "Click here!"),
         ('<img src="http://evil.example"> red', " red"),
         ("2 < 3 and 5 > 4", "2 < 3 and 5 > 4"),
+        ("<passage 2: The Old Bridge> It is red.\n</passage>", "It is red.\n"),
+        ("< passage 3: > It is red.", "It is red."),
+        ("<passage 2: It is red, as all of them are.", "It is red, as all of them are."),
+        ("The passage 2: is it red?", "The passage 2: is it red?"),
     ],
 )
 def test_markers_and_links_are_removed(draft: str, clean: str) -> None:
