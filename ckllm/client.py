@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import httpx
 
-from ckllm import reading
+from ckllm import from_json
 from ckllm.contracts import (
     Answer,
     DocumentRow,
@@ -136,7 +136,7 @@ class Client:
         self, query: str, k: int | None = None, collection: str = "main", where: str | Mapping[str, Any] = ""
     ) -> SearchResult:
         body = {"query": query, "k": k, "collection": collection, "where": where}
-        return reading.search_result(self._post("/v1/search", body))
+        return from_json.search_result(self._post("/v1/search", body))
 
     def ask(self, question: str, **fields: Unpack[AskFields]) -> Answer:
         return _answer(self._post("/v1/chat/completions", _chat(question, fields)))
@@ -152,14 +152,14 @@ class Client:
             delta = choice["delta"]
             text += delta.get("content") or ""
             if choice["finish_reason"]:
-                answer = reading.answer({**chunk, "id": chunk["id"], "answer": text})
+                answer = from_json.answer({**chunk, "id": chunk["id"], "answer": text})
                 if not answer.refused:
                     yield Verified(answer.sentences, answer.citations)
                 yield Done(answer, choice["finish_reason"] == "length")
             elif "evidence" in chunk:
-                yield Retrieved(tuple(reading.evidence(row) for row in chunk["evidence"]))
+                yield Retrieved(tuple(from_json.evidence(row) for row in chunk["evidence"]))
             elif "route" in chunk:
-                yield Routed(reading.route(chunk["route"]))
+                yield Routed(from_json.route(chunk["route"]))
             elif "draft" in delta:
                 yield Token(delta["draft"])
 
@@ -167,13 +167,13 @@ class Client:
 
     def documents(self, collection: str | None = None, state: str | None = None) -> list[DocumentRow]:
         given = {key: value for key, value in (("collection", collection), ("state", state)) if value}
-        return [reading.document_row(row) for row in self._get("/v1/documents", given)["documents"]]
+        return [from_json.document_row(row) for row in self._get("/v1/documents", given)["documents"]]
 
     def document(self, document_id: str) -> DocumentRow:
-        return reading.document_row(self._get(f"/v1/documents/{_part(document_id)}"))
+        return from_json.document_row(self._get(f"/v1/documents/{_part(document_id)}"))
 
     def document_text(self, document_id: str) -> DocumentText:
-        return reading.document_text(self._get(f"/v1/documents/{_part(document_id)}/text"))
+        return from_json.document_text(self._get(f"/v1/documents/{_part(document_id)}/text"))
 
     def document_page(self, document_id: str, page: int, scale: float = 2.0) -> bytes:
         """A page of a PDF as PNG, `scale` pixels a point; UnknownDocumentError where there is no picture of it."""
@@ -223,7 +223,7 @@ class Client:
         return [ExpertSummary(**{**row, "languages": tuple(row.get("languages", ()))}) for row in rows]
 
     def route(self, question: str) -> Route:
-        return reading.route(self._post("/v1/experts/route", {"question": question}))
+        return from_json.route(self._post("/v1/experts/route", {"question": question}))
 
     def router(self) -> dict[str, Any] | None:
         """Held-out figures of the trained router, with its confusion table; None where none is trained."""
@@ -343,7 +343,7 @@ def _chat(question: str, fields: AskFields) -> dict[str, Any]:
 
 
 def _answer(row: Mapping[str, Any]) -> Answer:
-    return reading.answer({**row, "answer": row["choices"][0]["message"]["content"]})
+    return from_json.answer({**row, "answer": row["choices"][0]["message"]["content"]})
 
 
 def _job(row: Mapping[str, Any]) -> Job:
@@ -360,7 +360,7 @@ def _run(row: Mapping[str, Any] | None) -> TrainingRun | None:
 
 def _conversation(row: Mapping[str, Any]) -> Conversation:
     turns = tuple(
-        ConversationTurn(turn["question"], reading.answer(turn["answer"]) if turn["answer"] else None, turn["created"])
+        ConversationTurn(turn["question"], from_json.answer(turn["answer"]) if turn["answer"] else None, turn["created"])
         for turn in row.get("turns", ())
     )
     return Conversation(row["id"], row["title"], row["collection"], row["created"], row["updated"], turns)

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from ckllm import reading
+from ckllm import from_json
 from ckllm.contracts import Access, Answer, Message
 from ckllm.service.caller import Caller
 from ckllm.service.errors import HttpError
@@ -48,7 +48,7 @@ class Conversations(Database):
         with self._reading() as connection:
             row = self._mine(connection, conversation_id, caller)
             rows = connection.execute(select(turn_table).where(mine).order_by(turn_table.c.number)).all()
-        turns = [ConversationTurn("", reading.answer(unpacked(turn.answer)), turn.created) for turn in rows]
+        turns = [ConversationTurn("", from_json.answer(unpacked(turn.answer)), turn.created) for turn in rows]
         seen = visible({one for turn in turns for one in _documents(turn.answer)}, caller.access)
         shown = tuple(
             ConversationTurn(turn.answer.question, turn.answer if _documents(turn.answer) <= seen else None, turn.created)

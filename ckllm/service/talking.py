@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import Field, field_validator
 from starlette.responses import Response, StreamingResponse
 
-from ckllm import reading
+from ckllm import from_json
 from ckllm.contracts import Access
 from ckllm.service.caller import Caller, administrator, reader
 from ckllm.service.conversations import TURNS
@@ -48,7 +48,7 @@ class FeedbackBody(Body):
     def _readable(cls, answer: dict[str, Any]) -> dict[str, Any]:
         """Kept is what was understood, nothing else that a client may have put in."""
         try:
-            kept = reading.answer(answer).as_json()
+            kept = from_json.answer(answer).as_json()
             json.dumps(kept, allow_nan=False)
             return kept
         except (KeyError, TypeError, AttributeError, ValueError):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ckllm import reading
+from ckllm import from_json
 from ckllm.citations.refusal import RefusalPolicy
 from ckllm.citations.reply_language import other_language
 from tests.knowledge import add, knowledge_base
@@ -73,4 +73,4 @@ def test_an_answer_in_another_language_gives_way_to_quotes_and_says_so(tmp_path:
         assert answer.citations
         assert answer.warnings == ("the model answered in English, the question is in German: exact quotes are shown instead",)
         assert answer.as_json()["warnings"] == list(answer.warnings)
-        assert reading.answer(answer.as_json()).warnings == answer.warnings
+        assert from_json.answer(answer.as_json()).warnings == answer.warnings

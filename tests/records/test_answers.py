@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ckllm import reading
+from ckllm import from_json
 from ckllm.contracts import Done, Message, Retrieved, Routed, Token, Verified
 from ckllm.knowledge_base import KnowledgeBase
 from ckllm.llm.scripted import ScriptedLLM
@@ -234,7 +234,7 @@ def test_the_model_is_not_asked(kb: KnowledgeBase) -> None:
 def test_json_there_and_back(kb: KnowledgeBase) -> None:
     answer = kb.ask("Which products have a price above 20?")
     assert answer.as_json()["computed"]["conditions"] == ("price > 20",)
-    assert reading.answer(answer.as_json()).computed == answer.computed
+    assert from_json.answer(answer.as_json()).computed == answer.computed
     assert "computed" not in kb.ask("Who painted the bridge?").as_json()
 
 
