@@ -11,6 +11,7 @@ import hashlib
 import io
 import lzma
 import re
+import struct
 import tarfile
 import unicodedata
 import zipfile
@@ -48,6 +49,9 @@ _SINGLE: dict[str, tuple[Callable[..., Any], str]] = {
     "application/x-xz": (lzma.open, ".xz"),
 }
 _BROKEN = (
+    struct.error,
+    LookupError,
+    OverflowError,
     zipfile.BadZipFile,
     tarfile.TarError,
     lzma.LZMAError,

@@ -64,7 +64,14 @@ def detect(source: Source, max_bytes: int) -> str:
             head = stream.read(HEAD)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}") from error
-    return _binary_type(path, head) or _text_type(source, head)
+    try:
+        return _binary_type(path, head) or _text_type(source, head)
+    except DataError:
+        raise
+    except Exception as error:  # libraries that look into containers raise anything, and it may cost this file only
+        raise DataError(
+            f"broken container: {type(error).__name__}: {' '.join(str(error).split())}: copy the file again"
+        ) from error
 
 
 def _binary_type(path: Path, head: bytes) -> str:

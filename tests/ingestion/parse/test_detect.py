@@ -57,6 +57,16 @@ def test_zip_containers_are_told_by_their_members(tmp_path: Path) -> None:
     assert detect(source_of(path), MAX_BYTES) == "application/zip"
 
 
+def test_a_container_whose_first_member_is_damaged_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "book.epub"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("mimetype", "application/epub+zip")
+    data = bytearray(path.read_bytes())
+    data[38] = 0xFF  # the first byte of the packed data
+    with pytest.raises(DataError, match="broken container"):
+        detect(source_of(write(tmp_path, "book.epub", bytes(data))), MAX_BYTES)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
