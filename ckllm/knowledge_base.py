@@ -26,6 +26,7 @@ from ckllm.contracts import (
     Event,
     Hit,
     Retrieved,
+    Route,
     Routed,
     SearchResult,
     Token,
@@ -86,9 +87,7 @@ class KnowledgeBase:
             query = self._parts.rewrite(asked.question, asked.history)
         with clock.stage("route_s"):
             route = self._parts.router().route([RouteRequest(asked.question, asked.history, asked.expert, asked.top_experts)])[0]
-        if not (query == asked.question and _may_be_rows(query)):
-            self._parts.warm(route.weights)
-        self._parts.reader.ahead()
+        self._load_ahead(asked, query, route)
         found = self._find([query], asked.user, asked.where, clock, reranker=self._parts.evidence_reranker)[0]
         answering = self._parts.answering()
         with clock.stage("rerank_s"):
@@ -115,6 +114,13 @@ class KnowledgeBase:
             return
         yield Verified(checked.sentences, checked.citations)
         yield Done(checked.as_answer(asked, draft, clock.timings()), draft.cut_off)
+
+    def _load_ahead(self, asked: Asked, query: str, route: Route) -> None:
+        """Begin to load, while the passages are searched, the models that will read them; not the language model, which takes
+        longest, where stored rows may answer without it."""
+        if not (query == asked.question and _may_be_rows(query)):
+            self._parts.warm(route.weights)
+        self._parts.reader.ahead()
 
     def _rows(self, asked: Asked, found: Found, clock: Stopwatch) -> RowAnswer | None:
         """What stored rows answer by themselves; a follow-up question, which says only a part, is left to the model."""
@@ -255,7 +261,7 @@ class KnowledgeBase:
 
 
 def _may_be_rows(question: str) -> bool:
-    """Whether the question asks for what rows may answer by themselves: then the language model is not loaded beforehand."""
+    """Whether the question asks for what rows may answer by themselves."""
     from ckllm.records.question import recognised
 
     return recognised(question) is not None
