@@ -1,9 +1,9 @@
 """The training loop.
 
 An own loop rather than transformers' Trainer: Trainer computes one padded row a prompt, logits for every token, and knows
-neither shared prefixes nor weights of examples. On questions that share their passages this loop does the same optimisation
-with a fraction of the tokens (`benchmarks/experts.py packing` measures it), and a run that was killed resumes to the same
-weights, bit for bit.
+neither shared prefixes nor weights of examples. On questions that share their passages this loop comes to the same loss in a
+fraction of the time and memory (`benchmarks/trainers.py` measures it), and a run that was killed resumes to the same weights,
+bit for bit, as Trainer's does.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class Trainer:
         options = self._options
         torch.manual_seed(options.seed * 1_000_003 + step)
         for group in self._optimizer.param_groups:
-            group["lr"] = options.learning_rate * _schedule(step, steps, options.warm_up)
+            group["lr"] = options.learning_rate * schedule(step, steps, options.warm_up)
         self._model.train()
         self._optimizer.zero_grad(set_to_none=True)
         total, weight = 0.0, sum(one.weight for one in packs)
@@ -198,7 +198,7 @@ class Trainer:
         return self._run
 
 
-def _schedule(step: int, steps: int, warm_up: float) -> float:
+def schedule(step: int, steps: int, warm_up: float) -> float:
     """Share of the learning rate: linear warm-up, then a cosine down to a tenth."""
     rising = max(1, round(steps * warm_up))
     if step < rising:
