@@ -26,7 +26,7 @@ _SKIPPED = frozenset(
 )
 _SIGNED_DATA = "signed-data"
 _PGP = re.compile(r"-----BEGIN PGP MESSAGE-----.*?(?:-----END PGP MESSAGE-----|\Z)", re.S)
-SEALED = "the body can only be opened with the private key of whom it was sent to: save its text from the mail program that has it"
+SEALED = "the body can only be opened with the private key of whom it was sent to: save its text from their mail program"
 _MAX_DEPTH = 50
 _FEW_WORDS = 5
 _TWIN = 0.8
