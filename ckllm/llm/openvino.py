@@ -19,6 +19,10 @@ from ckllm.llm.local import LocalLLM, LocalModel
 from ckllm.llm.openvino_mixtures import Mixtures
 
 MODEL = "openvino_model.xml"
+_BLOCK = 32
+"""Tokens in a block of the KV cache on a processor."""
+_SPARE_BLOCKS = 16
+"""The cache holds one full context and this much more, shared by all requests; memory is taken as it is used."""
 
 
 class OpenVinoLLM(LocalLLM):
@@ -54,8 +58,9 @@ class OpenVinoLLM(LocalLLM):
         import openvino_genai
 
         scheduler = openvino_genai.SchedulerConfig()
-        # Without a fixed size, the cache grows where requests under way need it, and not to keep more prefixes.
         scheduler.enable_prefix_caching = True
+        # Without a fixed size, it would grow only for requests under way, and the next other prompt would take a prefix's place.
+        scheduler.num_kv_blocks = -(-self.context_length // _BLOCK) + _SPARE_BLOCKS
         try:
             # Texts are tokenised by us: a tokenizer of its own would take 20 MB and half a second.
             with tempfile.TemporaryDirectory(prefix="ckllm-no-tokenizer-") as nothing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -315,3 +316,19 @@ def _assert_exact_mixture(base: Path, llm: BaseLLM, folders: list[str]) -> None:
         expected = model(ids).logits
         with llm._turn(dict(zip(folders, (0.3, 0.7), strict=True))):
             assert torch.allclose(llm._model(ids).logits, expected, atol=1e-3)
+
+
+def test_a_prefix_is_remembered_beside_other_prompts(openvino_llm: OpenVinoLLM) -> None:
+    """A fresh prompt of this length takes some thirty times as long as a known one: loads of the machine are far below that."""
+
+    def first_word(number: int, question: str) -> float:
+        lines = " ".join(f"Line {line} of report {number} tells of tide {line * number}." for line in range(50))
+        request = GenerationRequest(messages=(Message("user", f"{lines}\n\n{question}"),), max_tokens=1)
+        began = time.perf_counter()
+        with openvino_llm.generate_stream(request) as stream:
+            stream.text()
+        return time.perf_counter() - began
+
+    fresh = [first_word(number, "What is told?") for number in (3, 5, 7)]
+    again = [first_word(number, "How many lines are there?") for number in (3, 5, 7)]
+    assert min(again) < min(fresh) / 2
