@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import queue
 from collections.abc import Sequence
@@ -25,6 +24,8 @@ from ckllm.made_folder import discard
 
 BATCH_TOKENS = 1024
 """Padded tokens in one batch; more gains nothing on a CPU and costs memory."""
+CALL_TOKENS = 32
+"""Tokens whose computing takes about as long as what one more batch costs by itself."""
 SPARE_TOKENS = 2
 """Taken off the limit: a prefix may make one more token of the text's first word than the text alone has."""
 _IN_FLIGHT = 2
@@ -111,14 +112,21 @@ class OpenVinoEmbedder:
 
 
 def batches(lengths: Sequence[int], limit: int) -> list[list[int]]:
-    """Indices grouped by similar length, longest first, each group at most `limit` tokens when padded (or one text)."""
+    """Indices grouped by similar length, longest first, each group at most `limit` tokens when padded (or one text).
+
+    A group ends where the texts to come would be padded with more than `CALL_TOKENS` in it.
+    """
     groups: list[list[int]] = []
-    longest = math.inf
-    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
-        if not groups or (len(groups[-1]) + 1) * longest > limit:
+    longest = room = 0
+    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    for at, index in enumerate(order):
+        padding = (longest - lengths[index]) * min(room, len(order) - at)
+        if not room or padding > CALL_TOKENS:
             groups.append([])
             longest = max(lengths[index], 1)
+            room = max(limit // longest, 1)
         groups[-1].append(index)
+        room -= 1
     return groups
 
 

@@ -171,6 +171,12 @@ def test_batches_hold_every_text_once_and_keep_to_the_limit() -> None:
     assert len(groups) == 4
 
 
+def test_a_batch_is_not_filled_with_texts_that_would_be_mostly_padding() -> None:
+    assert batches([171, 10, 137, 19, 46, 12, 22], 1024) == [[0], [2], [4], [6, 3, 5, 1]]
+    assert batches([200, 198, 196, 194, 60, 58], 1024) == [[0, 1, 2, 3], [4, 5]]
+    assert batches([], 1024) == []
+
+
 def test_threads_get_the_tokens_of_their_own_texts(e5_folder: Path) -> None:
     quick = unigram.QuickUnigram(e5_folder / "openvino")
     texts = [f"{word} number {number}" for number, word in enumerate(["bridge", "मीटर", "水表", "Zähler", "мост"] * 8)]
