@@ -36,7 +36,7 @@ def test_across_scripts_less_closeness_is_asked_for() -> None:
 
 
 def test_less_closeness_is_asked_for_the_surer_a_reader_sees_the_words() -> None:
-    doubting, unsure, sure = (SentenceReading(margin, 0.5, 0, 4) for margin in (-8.0, 0.0, 8.0))
+    doubting, unsure, sure = (SentenceReading(margin, 0.5, 0, 4) for margin in (-4.0, 0.0, 4.0))
     refused = [
         [bool(doubt(Signals(close, 1.0, 0.0, read=read))) for close in (0.49, 0.53, 0.6)] for read in (doubting, unsure, sure)
     ]
