@@ -171,26 +171,31 @@ def test_xlsx_sheets_merged_cells_comments_formulas(tmp_path: Path) -> None:
     assert any("hidden sheets" in warning for warning in document.warnings)
 
 
-def test_epub_and_opendocument(tmp_path: Path) -> None:
-    path = tmp_path / "book.epub"
+def zipped(path: Path, parts: dict[str, str]) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("mimetype", "application/epub+zip")
-        archive.writestr(
-            "META-INF/container.xml",
+        for name, text in parts.items():
+            archive.writestr(name, text)
+    return path
+
+
+def test_epub_and_opendocument(tmp_path: Path) -> None:
+    parts = {
+        "mimetype": "application/epub+zip",
+        "META-INF/container.xml": (
             '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container">'
-            '<rootfiles><rootfile full-path="o/c.opf"/></rootfiles></container>',
-        )
-        archive.writestr(
-            "o/c.opf",
+            '<rootfiles><rootfile full-path="o/c.opf"/></rootfiles></container>'
+        ),
+        "o/c.opf": (
             '<package xmlns="http://www.idpf.org/2007/opf" xmlns:dc="http://purl.org/dc/elements/1.1/">'
             "<metadata><dc:title>Sea book</dc:title></metadata>"
             '<manifest><item id="b" href="b.xhtml" media-type="application/xhtml+xml"/>'
             '<item id="a" href="a%20x.xhtml" media-type="application/xhtml+xml"/>'
-            '</manifest><spine><itemref idref="a"/><itemref idref="b"/></spine></package>',
-        )
-        archive.writestr("o/a x.xhtml", "<html><body><h1>One</h1><p>First chapter.</p></body></html>")
-        archive.writestr("o/b.xhtml", "<html><body><h1>Two</h1><p>Second chapter.</p></body></html>")
-    document = read(path)
+            '</manifest><spine><itemref idref="a"/><itemref idref="b"/></spine></package>'
+        ),
+        "o/a x.xhtml": "<html><body><h1>One</h1><p>First chapter.</p></body></html>",
+        "o/b.xhtml": "<html><body><h1>Two</h1><p>Second chapter.</p></body></html>",
+    }
+    document = read(zipped(tmp_path / "book.epub", parts))
     assert document.title == "Sea book"
     assert document.text.split("\n\n") == ["One", "First chapter.", "Two", "Second chapter."]
 
@@ -207,14 +212,10 @@ def test_epub_and_opendocument(tmp_path: Path) -> None:
         "</table:table-cell><table:table-cell><text:p>b</text:p></table:table-cell>"
         "</table:table-row></table:table>"
     )
-    path = tmp_path / "ports.odt"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("mimetype", "application/vnd.oasis.opendocument.text")
-        content = (
-            f"<office:document-content {names}><office:body>"
-            f"<office:text>{body}</office:text></office:body></office:document-content>"
-        )
-        archive.writestr("content.xml", content)
+    content = (
+        f"<office:document-content {names}><office:body><office:text>{body}</office:text></office:body></office:document-content>"
+    )
+    path = zipped(tmp_path / "ports.odt", {"mimetype": "application/vnd.oasis.opendocument.text", "content.xml": content})
     assert read(path).text.split("\n\n") == ["Ports", "Brest  is\ndeep", "a note", "item", "a | b"]
 
 
@@ -534,13 +535,12 @@ NAMES = " ".join(
 
 
 def odf(path: Path, kind: str, body: str, styles: str = "") -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("mimetype", f"application/vnd.oasis.opendocument.{kind}")
-        archive.writestr(
-            "content.xml", f"<office:document-content {NAMES}><office:body>{body}</office:body></office:document-content>"
-        )
-        archive.writestr("styles.xml", f"<office:document-styles {NAMES}>{styles}</office:document-styles>")
-    return path
+    parts = {
+        "mimetype": f"application/vnd.oasis.opendocument.{kind}",
+        "content.xml": f"<office:document-content {NAMES}><office:body>{body}</office:body></office:document-content>",
+        "styles.xml": f"<office:document-styles {NAMES}>{styles}</office:document-styles>",
+    }
+    return zipped(path, parts)
 
 
 def test_opendocument_merged_cells_headers_and_drawings(tmp_path: Path) -> None:
@@ -579,21 +579,20 @@ def test_opendocument_sheets_with_values_remarks_and_boxes(tmp_path: Path) -> No
 
 
 def test_epub_without_reading_order_and_encrypted_chapters(tmp_path: Path) -> None:
-    def book(path: Path, more: str = "") -> Path:
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("mimetype", "application/epub+zip")
-            archive.writestr(
-                "book.opf",
+    def book(path: Path, encrypted: str = "") -> Path:
+        parts = {
+            "mimetype": "application/epub+zip",
+            "book.opf": (
                 '<package xmlns="http://www.idpf.org/2007/opf"><manifest><item id="a" href="a.xhtml"/></manifest>'
-                "<spine/></package>",
+                "<spine/></package>"
+            ),
+            "a.xhtml": "<html><body><p>The only chapter</p></body></html>",
+        }
+        if encrypted:
+            parts["META-INF/encryption.xml"] = (
+                f'<e xmlns:x="http://www.w3.org/2001/04/xmlenc#"><x:CipherReference URI="{encrypted}"/></e>'
             )
-            archive.writestr("a.xhtml", "<html><body><p>The only chapter</p></body></html>")
-            if more:
-                archive.writestr(
-                    "META-INF/encryption.xml",
-                    f'<e xmlns:x="http://www.w3.org/2001/04/xmlenc#"><x:CipherReference URI="{more}"/></e>',
-                )
-        return path
+        return zipped(path, parts)
 
     assert read(book(tmp_path / "a.epub")).text == "The only chapter"
     assert read(book(tmp_path / "b.epub", "font.otf")).text == "The only chapter"
