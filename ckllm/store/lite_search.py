@@ -18,6 +18,7 @@ from milvus_lite.engine import collection as engine
 from milvus_lite.engine.projection import build_projection_plan, project_record
 from milvus_lite.index.brute_force import BruteForceIndex
 from milvus_lite.search.indexed_filter import evaluate_segment_filter
+from milvus_lite.storage.segment import Segment
 from numpy.typing import NDArray
 
 from ckllm.store.lite_arrays import evaluate_mask, vectors_in
@@ -33,6 +34,7 @@ _LIVE, _POSTINGS = "ckllm live rows", "ckllm postings of "
 
 _lite_dense = engine.execute_search_with_index
 _lite_sparse = engine.Collection._search_sparse
+_lite_index = Segment.build_or_load_index
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,20 @@ def install() -> None:
     """Have Lite search with these functions from now on, in this process."""
     engine.execute_search_with_index = search_dense
     engine.Collection._search_sparse = search_sparse
+    Segment.build_or_load_index = index_dense
+
+
+def index_dense(segment: Any, spec: Any, folder: str) -> None:
+    """A segment's index; an exact one is the segment's own vectors, and no file.
+
+    Lite writes it as a second copy of the vectors, neither synced nor in one step: a process killed just then left a torn copy,
+    and the folder did not load again. Copies that are there from before are not read.
+    """
+    if spec.index_type != "FLAT":
+        _lite_index(segment, spec, folder)
+    elif spec.field_name not in segment.indexes and segment.num_rows:
+        index = BruteForceIndex.build(segment.vector_data(spec.field_name)[0], spec.metric_type)
+        segment.attach_index(index, field_name=spec.field_name)
 
 
 def search_dense(

@@ -142,6 +142,25 @@ def test_sigkill_loses_nothing_that_was_acknowledged(tmp_path: Path, after: int)
         store.close()
 
 
+def test_a_torn_copy_of_the_vectors_loses_nothing(tmp_path: Path) -> None:
+    """Lite writes such copies besides the vectors; killed while it did so, it left an empty one and refused the folder."""
+    folder = tmp_path / "milvus.db"
+    store = MilvusStore(str(folder))
+    store.create(INDEX)
+    store.upsert("main", records(40, 3), unit_vectors(40, 3))
+    store.flush("main")
+    store.close()
+    (segment,) = folder.rglob("data_*.parquet")
+    assert not list(folder.rglob("*.idx"))
+    torn = segment.parent.parent / "indexes" / f"{segment.stem}.dense.flat.idx"
+    torn.parent.mkdir(exist_ok=True)
+    torn.touch()
+    store = MilvusStore(str(folder))
+    ((best,),) = store.search_dense("main", unit_vectors(40, 3)[:1], 1, Filter())
+    assert best.chunk_id == records(40, 3)[0].chunk.chunk_id
+    store.close()
+
+
 def test_reading_imports_no_client_and_takes_nothing_away(tmp_path: Path) -> None:
     store = MilvusStore(str(tmp_path / "milvus.db"))
     store.create(INDEX)
