@@ -1,6 +1,6 @@
 """ckllm beside LangChain, txtai and Haystack on the same documents, models and questions, in one run.
 
-    python -m benchmarks.peers FOLDER --peers PYTHON [--articles A,B] [--questions 40] [--systems ckllm,langchain,txtai,haystack]
+    python -m benchmarks.peers FOLDER --peers PYTHON [--articles A,B] [--questions 40] [--rounds 1] [--systems ckllm,langchain,…]
 
 FOLDER holds `corpus.jsonl` and `questions.jsonl` (see `benchmarks.questions`); each article is written to one Markdown file.
 PYTHON is an interpreter with the peers installed, an environment of its own so that their size can be told:
@@ -9,9 +9,10 @@ PYTHON is an interpreter with the peers installed, an environment of its own so 
         milvus-lite txtai haystack-ai sentence-transformers-haystack
 
 Every system runs in a process of its own, one after the other, with its documented defaults, the same small Llama, and the
-same English embedder (all-MiniLM-L6-v2); ckllm also with its own default, which is multilingual. Answers of the peers are what
-the model writes from their retrieved context; nothing in them is verified. LangChain reads the files as plain text: its usual
-loader, unstructured, wants to fetch a model from the network first.
+same English embedder (all-MiniLM-L6-v2); ckllm also with its own default, which is multilingual. Of several rounds, in which
+all take turns, the median of each figure is told: a machine that others use too is not equally fast all the time. Answers of
+the peers are what the model writes from their retrieved context; nothing in them is verified. LangChain reads the files as
+plain text: its usual loader, unstructured, wants to fetch a model from the network first.
 """
 
 from __future__ import annotations
@@ -297,6 +298,7 @@ def main() -> None:
     parser.add_argument("--peers", default=sys.executable, help="the interpreter that has the peers")
     parser.add_argument("--articles", default="", help="only these titles, comma-separated")
     parser.add_argument("--questions", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--systems", default="ckllm,ckllm same embedder,langchain,txtai,haystack")
     parser.add_argument("--models", type=Path, help="a home's folder of converted models, so that conversion is not measured")
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -313,18 +315,26 @@ def main() -> None:
         for question in questions
         if question.answerable and question.evidence
     ]
-    results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as temporary:
         documents = Path(temporary) / "documents"
         documents.mkdir()
         for name, text in files.items():
             (documents / name).write_text(text, encoding="utf-8")
-        for system in arguments.systems.split(","):
-            home = Path(temporary) / system.replace(" ", "-")
-            home.mkdir()
-            results[system] = _run(*_work(system, arguments, home, documents, asked))
-            print(system, json.dumps(results[system]), file=sys.stderr, flush=True)
+        rounds: dict[str, list[dict[str, Any]]] = {system: [] for system in arguments.systems.split(",")}
+        for number in range(arguments.rounds):
+            for system, runs in rounds.items():
+                home = Path(temporary) / f"{system.replace(' ', '-')}-{number}"
+                home.mkdir()
+                runs.append(_run(*_work(system, arguments, home, documents, asked)))
+                print(system, json.dumps(runs[-1]), file=sys.stderr, flush=True)
+        results = {system: _median(runs) for system, runs in rounds.items()}
     print(json.dumps({**circumstances(), "documents": len(files), "questions": len(asked), "systems": results}, indent=1))
+
+
+def _median(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of each figure; the first error, where a run failed."""
+    failed = next((run for run in runs if "error" in run), None)
+    return failed or {key: statistics.median(run[key] for run in runs) for key in runs[0]}
 
 
 def _work(
