@@ -59,6 +59,33 @@ def test_a_broken_rule_is_a_veto_however_sure_the_model_is() -> None:
     )
 
 
+def test_the_trees_see_what_they_were_trained_to_see() -> None:
+    """Counted by hand: another way of counting would make the shipped trees wrong without a word."""
+    said = "Ada Brandt painted the bridgelike Kestrel bridge in 1932 and 1930."
+    there = "The Kestrel bridge, opened by Ada Brandt in 1930, was painted in 1932."
+    assert dict(zip(FEATURES, features(said, there), strict=True)) == pytest.approx(
+        {
+            "words": 8,
+            "held": 7 / 8,  # all but "bridgelike"
+            "missing": 1,
+            "close": 1,  # which begins like "bridge"
+            "ordered": 4 / 8,  # Ada, Brandt, painted, 1932
+            "moved": 3,  # Kestrel, bridge, 1930
+            "replaced": 0,
+            "inserted": 4,  # bridgelike, Kestrel, bridge; 1930
+            "skipped": 1,  # 1930, between Brandt and painted
+            "used": 7 / 8,  # all but "opened"
+            "pairs": 2 / 7,  # Ada Brandt, Kestrel bridge
+            "all_ordered": 5 / 11,  # with "in"
+            "names_moved": 1,
+            "numbers_moved": 1,
+            "first": 1,
+            "last": 1,
+            "longest_run": 2 / 8,  # Ada Brandt
+        }
+    )
+
+
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_every_pair_has_a_probability(sentence: str, evidence: str) -> None:
     assert len(features(sentence, evidence)) == len(FEATURES)
