@@ -18,16 +18,12 @@ class AdapterMixer:
     """Owns the adapters of one model. Not thread-safe: the caller holds the model's lock from `use` to the computation."""
 
     def __init__(self, model: Any) -> None:
-        self._base = model
+        self.model = model
+        """To compute with; PEFT puts its layers into it."""
         self._peft: Any = None
         self._names: dict[str, str] = {}
         self._scales: dict[tuple[int, str], float] = {}
         self._active: dict[str, float] = {}
-
-    @property
-    def model(self) -> Any:
-        """The model to compute with."""
-        return self._base if self._peft is None else self._peft
 
     def use(self, adapters: Mapping[str, float]) -> None:
         """Apply this mixture, loading what is new. Raises DataError for an adapter that is none or does not fit the model."""
@@ -53,20 +49,32 @@ class AdapterMixer:
         return self._names[key]
 
     def _load(self, folder: str, name: str) -> None:
-        from peft import PeftModel
+        from peft import PeftConfig, PeftModel
 
         try:
             if self._peft is None:
-                self._peft = PeftModel.from_pretrained(self._base, folder, adapter_name=name)
-            else:
-                self._peft.load_adapter(folder, adapter_name=name)
+                self._peft = PeftModel(self.model, PeftConfig.from_pretrained(folder), name)
+            strange = self._peft.load_adapter(folder, adapter_name=name).unexpected_keys
+            if strange:
+                raise ValueError(f"{strange[0]} has no place in it")
         except (RuntimeError, ValueError, KeyError, OSError) as error:
+            self._forget(name)
             reason = str(error).strip().splitlines()[0]
             raise DataError(f"the adapter {folder} does not fit this model: {reason}") from error
         self._peft.eval()
         for layer in self._layers():
             if name in layer.scaling:
                 self._scales[id(layer), name] = layer.scaling[name]
+        self._switch_off()
+
+    def _forget(self, name: str) -> None:
+        """Take out what was loaded of an adapter before an error: other requests would compute with it."""
+        if self._peft is not None:
+            if name in self._peft.peft_config:
+                self._peft.delete_adapter(name)
+            self._switch_off()
+
+    def _switch_off(self) -> None:
         self._peft.base_model.disable_adapter_layers()
         self._active = {}
 

@@ -12,6 +12,7 @@ from typing import Any
 from ckllm.contracts import Usage
 from ckllm.errors import DataError, UsageError
 from ckllm.llm.base import Completion, GenerationRequest, Likelihood
+from ckllm.llm.batch import completed
 from ckllm.llm.local import LocalLLM, LocalModel
 from ckllm.llm.stopping import StopFilter
 from ckllm.llm.tokenisation import SpecialTokens, StreamDecoder, TextTokenizer
@@ -105,10 +106,11 @@ class TransformersLLM(LocalLLM):
         for batch in _buckets(rows, requests):
             yield from self._batch(batch, requests)
 
-    def _alone(self, request: GenerationRequest) -> Completion:
-        with self.generate_stream(request) as stream:
-            text = stream.text()
-        return Completion(text, stream.usage, stream.finish_reason)
+    def _alone(self, request: GenerationRequest) -> Completion | Exception:
+        try:
+            return completed(self.generate_stream(request))
+        except (RuntimeError, DataError) as error:
+            return error
 
     def _batch(
         self, batch: Sequence[tuple[int, list[int]]], requests: Sequence[GenerationRequest]

@@ -245,6 +245,22 @@ def test_an_adapter_that_does_not_fit_is_refused(tiny_folder: Path, tiny_llm: Ba
     assert tiny_llm.run(PROMPT) == plain
 
 
+def test_an_adapter_that_fits_in_part_leaves_nothing_behind(tiny_folder: Path, tiny_llm: BaseLLM, tmp_path: Path) -> None:
+    from ckllm.llm.transformers import TransformersLLM
+
+    good, wrong, foreign = (_adapter(tiny_folder, tmp_path / name, 6) for name in ("good", "wrong", "foreign"))
+    _double_rank_of_one_matrix(Path(wrong))
+    _rename_one_matrix(Path(foreign))
+    plain, adapted = tiny_llm.run(PROMPT), tiny_llm.run(PROMPT, adapters={good: 1.0})
+    for bad in (wrong, foreign):
+        with TransformersLLM(str(tiny_folder), max_tokens=12, device="cpu") as llm:
+            for _ in range(2):  # before another adapter was loaded, and after
+                with pytest.raises(DataError, match="does not fit"):
+                    llm.run(PROMPT, adapters={bad: 1.0})
+                assert llm.run(PROMPT) == plain
+                assert llm.run(PROMPT, adapters={good: 1.0}) == adapted
+
+
 def test_an_adapter_in_a_checkpoint_is_told_by_its_files(tiny_folder: Path, tiny_llm: BaseLLM, tmp_path: Path) -> None:
     folder = _adapter(tiny_folder, tmp_path / "adapter", 4)
     try:
@@ -291,6 +307,16 @@ def _double_rank_of_one_matrix(folder: Path) -> None:
     weights = dict(load_file(file))
     name = min(weights)
     weights[name] = np.concatenate([weights[name], weights[name]], axis=0)
+    save_file(weights, file)
+
+
+def _rename_one_matrix(folder: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    file = folder / "adapter_model.safetensors"
+    weights = dict(load_file(file))
+    name = max(weights)
+    weights[name.replace(".layers.1.", ".layers.7.")] = weights.pop(name)
     save_file(weights, file)
 
 
