@@ -28,6 +28,7 @@ class Pair:
 
 
 def pair(question: Tokens, title: Tokens, passage: Tokens) -> Pair:
-    head = [_START, *question.ids[:LONGEST_QUESTION], _END, _END, *title.ids[:LONGEST_TITLE]]
+    # of a longer question the end, where people ask after they have told, and where a follow-up stands
+    head = [_START, *question.ids[-LONGEST_QUESTION:], _END, _END, *title.ids[:LONGEST_TITLE]]
     kept = MOST_TOKENS - len(head) - 1
     return Pair([*head, *passage.ids[:kept], _END], len(head), passage.offsets[:kept])

@@ -1,7 +1,8 @@
 """Follow-up questions: what is searched for when the question alone does not say it.
 
-The rule is simple and costs nothing: a question that is short, or that points back with a pronoun, is searched for together
-with the user's question before it. The model still gets the question as it was asked.
+The rules are simple and cost nothing: a question that begins with "and", that points back with a pronoun, or that is too short to
+be a question by itself, is searched for together with the user's last question that stands alone. The model still gets the
+question as it was asked.
 """
 
 from __future__ import annotations
@@ -12,29 +13,79 @@ import regex
 
 from ckllm.contracts import Message
 
-SHORT = 4
-"""Words up to which a question with a history counts as a follow-up ("And in 1990?")."""
-
-
-def _set(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
+SHORT, SHORT_HAN = 12, 5
+"""Letters up to which a question is a follow-up where it is not whole ("Since when?"); the second of Chinese and Japanese."""
+FEW = 4
+"""Words up to which one that begins with a preposition is ("For how many people?")."""
 
 _WORD = regex.compile(r"[\p{L}\p{M}\p{N}'’]+")
-_POINTING = _set(
-    "it its he him his she her hers they them their theirs this that these those there then one ones former latter "
-    "same such er ihn ihm sein sie ihr ihre es dies diese dieser dort il elle lui leur eux ça cela ceci ces là él "
-    "ella ellos ellas su sus eso esto esos estas यह वह ये वे इस उस इसका उसका इसके उसके इसकी उसकी उनका उनके उनकी "
-    "इनके वहाँ यहाँ 它 他 她 他们 它们 这 那 这个 那个 هو هي هم هذا هذه ذلك تلك"
+_LETTER = regex.compile(r"\p{L}")
+_HAN = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]")
+_PREPOSITION = regex.compile(
+    r"\W*(?:for|in|at|on|since|until|with|to|from|by|für|seit|bis|mit|von|auf|bei|pour|depuis|avec|à|dans|para|por|desde|con|en|a)\s",
+    regex.IGNORECASE,
 )
+_GOES_ON = regex.compile(
+    r"\W*(?:(?:and|but|or|what\s+about|how\s+about|und|oder|aber|et|mais|y|pero|और|а|и|но)(?![\p{L}\p{M}])|那么?|でも|では)",
+    regex.IGNORECASE,
+)
+_COMPLETE = regex.compile(
+    r"\W*(?:(?:what|who|where|when|why|how|which)\s+(?:is|are|was|were|do|does|did|can|has|have)"
+    r"|(?:was|wer|wo|wann|warum|wie)\s+(?:ist|sind|war|waren|hat|haben|wird|werden|kann|bedeutet|heißt)"
+    r"|(?:qué|quién|quiénes|dónde|cuándo|cómo|cuál|cuáles)\s+(?:es|son|está|están|era|eran|fue|fueron|significa)"
+    r"|(?:qui|où|quand|comment|que|quel(?:le)?s?)\s+(?:est|sont|était|étaient|signifie))\s+\p{L}",
+    regex.IGNORECASE,
+)
+"""The beginning of a question that is whole, however short: "What is a weir?"."""
+_POINTS = regex.compile(
+    r"""
+    (?<![\p{L}\p{M}])(?:
+        (?:it|this|these|those|same|er|ihn|ihm|dies|diese[rsmn]?|dort|elle|ça|cela|ceci|celui|celle|eso|esto|esos
+          |estas|यह|वह|ये|वे|इस|उस|इन|उन|इसका|उसका|इसके|उसके|इसकी|उसकी|هذا|هذه|ذلك|تلك|это|этот|эта|эти|этого)
+      | (?<=(?:is|are|was|were|do|does|did|has|had|will|would|can|could|about|after|before|of|in|for|with|from|at|on|to|than|like
+          |by)\s)that
+      | that(?=\W*$)
+      | (?<!(?:is|are|was|were|be)\s)there(?!\s+(?:is|are|was|were|be))
+      | (?:which|this|that|there|other|another)\s+ones?(?!\s+of)
+    )(?![\p{L}\p{M}])
+    | 它|(?<!其)[他她]|这个|这些|那个|那些
+    """,
+    regex.IGNORECASE | regex.VERBOSE,
+)
+_PERSON = regex.compile(
+    r"(?<![\p{L}\p{M}])(?:he|she|him|his|hers?|they|them|theirs?|its|sie|ihr|ihre[rnms]?|sein|seine[rnms]?|il|ils|elles|leurs?|ellas?"
+    r"|ellos|sus?|उनका|उनके|उनकी|इनके|он|она|они|его|её|их)(?![\p{L}\p{M}])",
+    regex.IGNORECASE,
+)
+"""Pronouns that may also stand for a name that the question says before them."""
+_NAME = regex.compile(r"(?<=[\p{L}\p{M}\p{N}'’]\W{1,3})\p{Lu}")
 
 
 def standalone_query(question: str, history: Sequence[Message]) -> str:
-    """The text to search for: the question, after the user's last one where it is a follow-up of it."""
-    earlier = next((turn.content for turn in reversed(history) if turn.role == "user" and turn.content.strip()), "")
-    return f"{earlier.strip()} {question}" if earlier and _is_follow_up(question) else question
+    """The text to search for: the question, after the user's last one that stands alone where it is a follow-up, and after those
+    between that name something.
+    """
+    earlier = [turn.content.strip() for turn in history if turn.role == "user" and turn.content.strip()]
+    parts = [question]
+    needs = _is_follow_up(question)
+    while needs and earlier:
+        turn = earlier.pop()
+        needs = _is_follow_up(turn)
+        if not needs or not earlier or _NAME.search(turn):
+            parts.insert(0, turn)
+    return " ".join(parts)
 
 
 def _is_follow_up(question: str) -> bool:
-    words = [word.casefold() for word in _WORD.findall(question)]
-    return len(words) <= SHORT or any(word in _POINTING for word in words)
+    if _GOES_ON.match(question) or _POINTS.search(question):
+        return True
+    pronoun, name = _PERSON.search(question), _NAME.search(question)
+    if pronoun and not (name and name.start() < pronoun.start()):
+        return True
+    return _is_short(question) and not _COMPLETE.match(question)
+
+
+def _is_short(question: str) -> bool:
+    if len(_LETTER.findall(question)) <= (SHORT_HAN if _HAN.search(question) else SHORT):
+        return True
+    return len(_WORD.findall(question)) <= FEW and _PREPOSITION.match(question) is not None
