@@ -23,10 +23,14 @@ def _set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-_NUMBER = regex.compile(r"\p{Nd}+(?:[.,٫٬]\p{Nd}+)*")
+_NUMBER = regex.compile(r"(?:(?<![\p{L}\p{N}]|\p{N}\s)[-−–])?\p{Nd}+(?:[.,٫٬:]\p{Nd}+)*")
+"""With its minus, which a range ("5–10") has not; a time of day is one number."""
 _THOUSANDS = regex.compile(r"[,٬](?=\d{3}(?!\d))")
 _WORD = regex.compile(r"[\p{L}\p{M}][\p{L}\p{M}\p{N}_'’.-]*")
+_BEFORE_NUMBER = regex.compile(r"([$€£¥₹])\s?$")
 _AFTER_NUMBER = regex.compile(r"\s?-?(\p{L}[\p{L}\p{M}]*|[%‰°$€£¥₹])")
+_CLAUSE_REST = regex.compile(r"(?:\s*[\p{L}\p{M}'’]++){1,3}(?=\s*(?:[.;,:!?。।؟)]|$))")
+"""The few words that end a clause."""
 _LEAD = 4
 """Words before a claim in which its negation may stand ("it is not true that …")."""
 _COMMON = _set(
@@ -37,20 +41,31 @@ _COMMON = _set(
 _NEGATIONS = _set(
     "not no never none neither nor cannot without nobody nothing nicht kein keine keinen keiner keinem nie niemals "
     "ohne ne pas jamais aucun aucune sans nunca jamás sin ningún ninguna ninguno não nem sem non mai senza не нет "
-    "ни без никогда नहीं न मत बिना 不 没 沒 無 无 非 未 ない لا لم لن ليس ليست غير بدون değil yok không δεν μην χωρίς nu "
-    "fără ไม่"
+    "ни без никогда नहीं न मत बिना 不 没 沒 無 无 非 未 لا لم لن ليس ليست غير بدون değil yok không δεν μην χωρίς nu "
+    "fără niet geen zonder nooit inte ej ingen inga utan aldrig ikke aldri uten uden tidak bukan tanpa belum nincs není nejsou "
+    "nebyl nebyla nebylo nelze ei eivät ilman לא אין אינו אינה אינם בלי ללא نیست نہیں নয় নেই নাহি नाही இல்லை కాదు లేదు નથી ਨਹੀਂ"
 )
+_NEGATION_WITHIN = regex.compile("ない|ません|なかった|ไม่|않|없|아니")
+"""What denies inside a word, or where no space sets words apart."""
 _QUANTIFIERS = _set(
     "all every always only most exactly entirely completely each both half twice double least more less fewer "
     "largest smallest first last tous toutes toujours seulement alle immer nur jeder todos siempre sólo सभी हमेशा "
     "केवल"
 )
-_UNITS = _set(
-    "percent % ‰ ° $ € £ ¥ ₹ thousand million billion trillion hundred dozen km m cm mm mi mile foot feet inch yard "
+_ORDER = _set("before after vor nach avant après antes después")
+"""They say little by themselves, and exchanged they turn a statement round."""
+_SCALES = _set("hundred thousand million billion trillion dozen lakh crore")
+"""Behind which the unit still follows: "5 million dollars"."""
+_UNITS = _SCALES | _set(
+    "percent % ‰ ° $ € £ ¥ ₹ km m cm mm mi mile foot feet inch yard "
     "kg g mg t ton tonne lb pound oz l ml litre liter gallon s ms min minute hour h day week month year decade "
     "century degree c f k v kv w kw mw gw kwh mwh hz khz mhz ghz b kb mb gb tb bar pa kpa mpa psi ppm usd eur gbp "
-    "inr rupee dollar euro lakh crore am pm ad bc bce ce"
+    "inr rupee dollar euro yen am pm ad bc bce ce"
 )
+_SAME_UNIT = {
+    "$": "dollar", "usd": "dollar", "€": "euro", "eur": "euro", "£": "pound", "gbp": "pound", "¥": "yen", "₹": "rupee",
+    "inr": "rupee", "%": "percent", "liter": "litre",
+}  # fmt: skip
 
 _ASIDE = regex.compile(r"\s*[(（][^()（）]*[)）]")
 _CLAUSES = regex.compile(
@@ -135,7 +150,7 @@ def broken_rule(sentence: str, evidence: str) -> str:
     stated = _without_asides(sentence, evidence)
     if bool(said & _NEGATIONS) != bool(_words(_aligned(sentence, stated)) & _NEGATIONS):
         return "negation differs from the quote"
-    if missing := (said & _QUANTIFIERS) - there:
+    if missing := (said & (_QUANTIFIERS | _ORDER)) - there:
         return f"{sorted(missing)[0]!r} is not in the quote"
     if _crosses(sentence, stated):
         return "it joins parts of two statements of the quote"
@@ -188,33 +203,44 @@ def _ordinary(word: str) -> bool:
 
 
 def _plain(number: str) -> str:
-    digits = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else {"٫": ".", "٬": ","}.get(c, c) for c in number)
+    signs = {"٫": ".", "٬": ",", "−": "-", "–": "-"}
+    digits = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else signs.get(c, c) for c in number)
     return _THOUSANDS.sub("", digits)
 
 
 def _measured(text: str) -> frozenset[tuple[str, str]]:
-    """Numbers with the unit that follows them."""
+    """Numbers with the currency before them, and the units that follow."""
     pairs = set()
     for match in _NUMBER.finditer(text):
-        after = _AFTER_NUMBER.match(text, match.end())
-        unit = after.group(1).casefold() if after else ""
-        unit = unit if unit in _UNITS else unit.removesuffix("s")
-        if unit in _UNITS:
-            pairs.add((_plain(match.group()), unit))
+        before = _BEFORE_NUMBER.search(text, max(0, match.start() - 2), match.start())
+        units = [before[1]] if before else []
+        place = match.end()
+        while after := _AFTER_NUMBER.match(text, place):
+            word = after[1].casefold()
+            unit = word if word in _UNITS else word.removesuffix("s")
+            place = after.end() if unit in _SCALES else len(text)
+            units += [unit] if unit in _UNITS else []
+        pairs |= {(_plain(match.group()), _SAME_UNIT.get(unit, unit)) for unit in units}
     return frozenset(pairs)
 
 
 def _words(text: str) -> frozenset[str]:
     words = {term.key for term in terms(text)} | {match.group().casefold().strip(".-") for match in _WORD.finditer(text)}
-    return frozenset(words | {"not" for word in words if word.endswith(("n't", "n’t"))})
+    return frozenset(words | {"not" for word in words if word.endswith(("n't", "n’t")) or _NEGATION_WITHIN.search(word)})
 
 
 def _aligned(sentence: str, evidence: str) -> str:
-    """The stretch of the evidence from the first to the last content word that it shares with the sentence, and a few words
-    before it."""
+    """The stretch of the evidence from the first to the last content word that it shares with the sentence, a few words
+    before it, and what is behind it where nothing but a negation ends the clause ("gilt für Kinder nicht")."""
     said, words = set(content_keys(sentence)) - _NEGATIONS, terms(evidence)
     shared = [place for place, term in enumerate(words) if term.key in said]
-    return evidence[words[max(0, shared[0] - _LEAD)].start : words[shared[-1]].end] if shared else ""
+    if not shared:
+        return ""
+    end = words[shared[-1]].end
+    rest = _CLAUSE_REST.match(evidence, end)
+    if rest and (set(content_keys(rest.group())) <= _NEGATIONS or _NEGATION_WITHIN.match(rest.group())):
+        end = rest.end()
+    return evidence[words[max(0, shared[0] - _LEAD)].start : end]
 
 
 def _squeezed(text: str) -> str:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ckllm.citations.verification import RuleVerifier, broken_rule, names, numbers
+from ckllm.citations.verification import RuleVerifier, TrainedVerifier, broken_rule, names, numbers
 from ckllm.contracts import Quote
 
 EVIDENCE = (
@@ -56,6 +56,52 @@ def test_without_quotes_nothing_is_supported() -> None:
 def test_numbers_of_other_scripts_and_groupings_are_equal() -> None:
     assert numbers("१२०४ और 1,204 und 1204") == {"1204"}
     assert numbers("3.5") == {"3.5"}
+
+
+def test_a_minus_belongs_to_its_number_and_the_dash_of_a_range_does_not() -> None:
+    assert numbers("from −5 to 3, at -5.5 and –7") == {"-5", "3", "-5.5", "-7"}
+    assert numbers("10–15 of 20-30, 5 –10") == {"10", "15", "20", "30", "5"}
+
+
+@pytest.mark.parametrize(
+    ("sentence", "evidence"),
+    [
+        ("The licence costs €500 a year.", "The licence costs $500 a year."),
+        ("The licence costs £500 a year.", "The licence costs 500 dollars a year."),
+        ("The plant cost $5 million.", "The plant cost 5 million euros."),
+        ("The mean in January is 5 °C.", "The mean in January is -5 °C."),
+        ("The mean in January is -5 °C.", "The mean in January is 5 °C."),
+        ("The meeting was held before the war.", "The meeting was held after the war."),
+        ("The gate opens at 8:30.", "The gate opens at 9:30 and closes at 8:45."),
+        ("Die Regel gilt für Kinder.", "Die Regel gilt für Kinder nicht."),
+        ("Het medicijn is geschikt voor kinderen.", "Het medicijn is niet geschikt voor kinderen."),
+        ("Läkemedlet passar barn.", "Läkemedlet passar inte barn."),
+        ("Obat ini cocok untuk anak-anak.", "Obat ini tidak cocok untuk anak-anak."),
+        ("ยานี้เหมาะกับเด็ก", "ยานี้ไม่เหมาะกับเด็ก"),
+        ("この薬は子供に使える。", "この薬は子供に使えない。"),
+        ("התרופה מתאימה לילדים.", "התרופה אינה מתאימה לילדים."),
+    ],
+)
+def test_one_sign_or_one_word_makes_another_statement(sentence: str, evidence: str) -> None:
+    assert broken_rule(sentence, evidence)
+    quote = Quote(1, 0, len(evidence), evidence)
+    assert not TrainedVerifier().verify([sentence], [[quote]])[0].supported
+
+
+@pytest.mark.parametrize(
+    ("sentence", "evidence"),
+    [
+        ("Membership costs 5 % of income.", "Membership costs 5 percent of income."),
+        ("The plant cost $5 million.", "The plant cost 5 million dollars."),
+        ("The plant cost 5 million dollars.", "The plant cost $5 million."),
+        ("Between 10 and 15 members came.", "10–15 members came."),
+        ("Der Rabatt gilt für Mitglieder.", "Der Rabatt gilt für Mitglieder, nicht für Gäste."),
+        ("The rule applies to adults.", "The rule applies to adults but not to children."),
+        ("The temperature is –5 °C.", "The temperature is −5 °C."),
+    ],
+)
+def test_other_writing_of_the_same_breaks_no_rule(sentence: str, evidence: str) -> None:
+    assert broken_rule(sentence, evidence) == ""
 
 
 def test_the_capital_of_a_first_word_is_no_name_but_an_acronym_is() -> None:
