@@ -42,6 +42,9 @@ def compose(claims: Sequence[Claim], evidence: Sequence[Evidence], boxes: Boxes,
     sentences: list[Sentence] = []
     answer = ""
     for claim in claims:
+        text = without_brackets(readable(claim.text))
+        if not text:
+            continue
         used: list[int] = []
         for quote in claim.quotes:
             hit = passages[quote.marker]
@@ -51,9 +54,6 @@ def compose(claims: Sequence[Claim], evidence: Sequence[Evidence], boxes: Boxes,
                 citations.append(_citation(numbers[span], quote, hit, boxes))
             if numbers[span] not in used:
                 used.append(numbers[span])
-        text = without_brackets(readable(claim.text))
-        if not text:
-            continue
         start = len(answer) + (len(between) if answer else 0)
         answer += (between if answer else "") + text + "".join(f" [{number}]" for number in used)
         sentences.append(Sentence(text, start, start + len(text), claim.supported, claim.support, tuple(used)))

@@ -33,10 +33,11 @@ class Reading:
     """Of "the passage does not answer"; comparable with a start's and an end's logit together."""
 
     def answer(self, start: int = 0, end: int | None = None) -> tuple[float, int, int]:
-        """(margin over "none", start, end): the best span of characters within [start:end] of the passage."""
+        """(margin over "none", start, end): the best span of characters within [start:end] of the passage; what holds no whole
+        token, or was cut off, counts as not read."""
         inside = self._inside(start, end)
         if not len(inside):
-            return -self.none, start, start
+            return UNREAD, start, start
         scores = self.starts[inside][:, None] + self.ends[inside][None, :]
         places = np.arange(len(inside))
         length = places[None, :] - places[:, None]

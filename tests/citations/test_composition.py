@@ -57,6 +57,14 @@ def test_a_marker_in_the_document_is_not_shown_as_ours() -> None:
     assert made.citations[0].quote == "The filter is washed weekly [12]."
 
 
+def test_a_quote_of_which_nothing_is_shown_is_not_cited() -> None:
+    text = "[12]\n\nThe lamp is green."
+    hit = Hit(1, 1.0, text, "/a.md", "A", None, "", 0, len(text), "doc", "chunk", ("dense",), "en", "version")
+    made = compose(quoted([Quote(1, 0, 4, "[12]"), Quote(1, 6, 24, text[6:])]), [Evidence(1, hit, True)], no_boxes)
+    assert made.answer == "The lamp is green. [1]"
+    assert [citation.quote for citation in made.citations] == ["The lamp is green."]
+
+
 def test_a_row_reads_well_and_its_citation_stays_exact() -> None:
     text = "| Lamp | 25 | red |"
     hit = Hit(1, 1.0, text, "/a.md", "A", None, "", 0, len(text), "doc", "chunk", ("dense",), "en", "version")

@@ -37,13 +37,19 @@ def test_an_answer_does_not_end_before_it_starts_nor_last_for_ever() -> None:
 def test_only_the_sentence_that_is_asked_for_is_looked_at() -> None:
     one = reading({3: 9.0, 20: 4.0}, {4: 9.0, 21: 4.0})
     assert one.answer(30, 60) == (7.0, 40, 44)
-    assert one.answer(31, 32) == (-1.0, 31, 31)
+    assert one.answer(31, 32) == (UNREAD, 31, 31)
     assert one.bearing(31, 32) == 0.0
     assert one.bearing(0, 60) == pytest.approx(0.5)
 
 
-def test_a_pair_keeps_the_end_of_a_question_out_rather_than_the_passage() -> None:
-    long = Tokens([7] * 600, [(n, n + 1) for n in range(600)])
+def test_what_was_cut_off_answers_nothing_however_surely_the_passage_does() -> None:
+    one = reading({3: 9.0}, {4: 9.0}, none=-8.0)
+    assert one.answer(0, 20)[0] > 0
+    assert one.answer(100, 140)[0] == UNREAD
+
+
+def test_a_pair_keeps_the_beginning_of_a_question_out_rather_than_the_passage() -> None:
+    long = Tokens([6] * 500 + [7] * 100, [(n, n + 1) for n in range(600)])
     made = pair(long, Tokens([8], [(0, 1)]), long)
     assert len(made.ids) == MOST_TOKENS
     assert made.ids[: LONGEST_QUESTION + 4] == [0, *[7] * LONGEST_QUESTION, 2, 2, 8]
