@@ -151,20 +151,22 @@ class RiskCoverage:
     points: tuple[tuple[float, float], ...]
     """(coverage, mean risk), coverage rising; questions of equal confidence enter together."""
     area: float
-    """Mean risk over the questions' coverages (AURC, Geifman & El-Yaniv 2017); 0 is best."""
+    """Mean risk over the questions' coverages (AURC, Geifman & El-Yaniv 2017), equal ones in any order; 0 is best."""
 
 
 def risk_coverage(confidence: Sequence[float], risk: Sequence[float]) -> RiskCoverage:
     """The curve of selective answering. `risk` is 0 for a right answer and 1 for a wrong one."""
-    order = sorted(zip(confidence, risk, strict=True), key=lambda pair: -pair[0])
+    equal: dict[float, list[float]] = {}
+    for sure, wrong in zip(confidence, risk, strict=True):
+        equal.setdefault(sure, []).append(wrong)
     points: list[tuple[float, float]] = []
-    total, area = 0.0, 0.0
-    for count, (sure, wrong) in enumerate(order, start=1):
-        total += wrong
-        area += total / count
-        if count == len(order) or order[count][0] != sure:
-            points.append((count / len(order), total / count))
-    return RiskCoverage(tuple(points), area / len(order) if order else 0.0)
+    count, total, area = 0, 0.0, 0.0
+    for _, risks in sorted(equal.items(), reverse=True):
+        for _ in risks:
+            count, total = count + 1, total + sum(risks) / len(risks)
+            area += total / count
+        points.append((count / len(risk), total / count))
+    return RiskCoverage(tuple(points), area / len(risk) if risk else 0.0)
 
 
 # ------------------------------------------------------------------------------------------------ summaries

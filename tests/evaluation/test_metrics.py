@@ -84,6 +84,7 @@ def test_risk_coverage() -> None:
     assert found.area == pytest.approx((0 + 1 / 2 + 1 / 3 + 1 / 2) / 4)
     tied = risk_coverage([0.5, 0.5], [0, 1])
     assert tied.points == ((1.0, 0.5),)
+    assert tied.area == risk_coverage([0.5, 0.5], [1, 0]).area == 0.5  # not on the order of the questions
     assert risk_coverage([], []).points == ()
 
 
