@@ -77,7 +77,8 @@ class Binding:
         if not within and self._reader.elsewhere(column, item):
             raise NoPlanError("other cells of the column hold the value too")
         cells = item.cells[column] if within else same_value(self._table, column, item.cells[column])
-        self._placed.append((at, one_of(self._table, column, cells, within=within)))
+        value = " ".join(word.text for word in self._question.words[item.start : item.end])
+        self._placed.append((at, one_of(self._table, column, cells, within=value if within else "")))
 
     def _bind_measure(self, at: int, item: Item) -> None:
         measure = item.measure

@@ -34,11 +34,10 @@ class Condition:
     """Cells of a compared column that hold nothing."""
 
 
-def one_of(table: Table, column: int, cells: frozenset[str], *, within: bool) -> Condition:
-    name = _name(table, column)
-    shown = min(cells, key=lambda cell: (len(cell), cell)) if not within else ""
-    text = f"{name} = {shown}" if not within else f"{name} ∋ {_common(cells)}"
-    return Condition(column, cells, text, cells, within)
+def one_of(table: Table, column: int, cells: frozenset[str], within: str = "") -> Condition:
+    """`within`: the value, where each of the cells holds it among others."""
+    said = f"∋ {within}" if within else f"= {min(cells, key=lambda cell: (len(cell), cell))}"
+    return Condition(column, cells, f"{_name(table, column)} {said}", cells, bool(within))
 
 
 def same_value(table: Table, column: int, cells: frozenset[str]) -> frozenset[str]:
@@ -145,8 +144,3 @@ def _day(day: Day) -> str:
 
 def _name(table: Table, column: int) -> str:
     return table.columns[column].name or f"#{column + 1}"
-
-
-def _common(cells: frozenset[str]) -> str:
-    parts = [{part.strip() for part in cell.replace(";", ",").split(",")} for cell in cells]
-    return min(set.intersection(*parts), default=next(iter(cells)))

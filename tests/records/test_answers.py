@@ -99,6 +99,7 @@ def kb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KnowledgeBase]:
         ("How many products have a price below 30?", 2, ("price < 30",)),
         ("How many products are there?", 4, ()),
         ("How many products with tags home are there?", 2, ("tags ∋ home",)),
+        ("How many products with tags light are there?", 1, ("tags ∋ light",)),
         ("How many bridges have the river Venn?", 2, ("River = Venn",)),
         ("How many bridges have a length above 300 m?", 2, ("Length (m) > 300 m",)),
         ("How many orders 2022 have the status open?", 2, ("Status = open",)),
