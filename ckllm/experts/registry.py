@@ -49,7 +49,7 @@ class Registry:
         self._folder = folder
         self._experts: dict[str, Expert] = {}
         for origin, place in (("shipped", shipped), ("installed", folder)):
-            for card in sorted(place.glob(f"*/{CARD}")) if place is not None else []:
+            for card in sorted(place.glob(f"[!.]*/{CARD}")) if place is not None else []:
                 self._put(Expert(read_card(card.parent), card.parent, origin))
         for settings in configured:
             self._put(_configured(settings))

@@ -67,7 +67,7 @@ def latest_router(settings: Settings, embedder: Callable[[], Embedder]) -> Lates
 
 def _files_of_experts(settings: Settings) -> Iterator[Path]:
     for place in (SHIPPED, experts_folder(settings)):
-        yield from place.glob(f"*/{CARD}")
+        yield from place.glob(f"[!.]*/{CARD}")
     for one in settings.experts:
         if one.adapter:
             yield from (Path(one.adapter).expanduser() / name for name in (CARD, ADAPTER))

@@ -52,6 +52,11 @@ def test_experts_are_added_found_again_and_removed(registry: Registry, tmp_path:
         again.get("one")
 
 
+def test_an_expert_that_is_still_being_added_is_not_there_yet(registry: Registry, tmp_path: Path) -> None:
+    expert(tmp_path / "home/experts/.three.new", "three", 3)
+    assert "three" not in Registry(tmp_path / "home/experts", shipped=None)
+
+
 def test_the_latest_registry_is_read_again_only_where_something_changed(tmp_path: Path) -> None:
     settings = load_settings(tmp_path / "home", environment={})
     latest = latest_registry(settings)

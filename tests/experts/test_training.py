@@ -141,6 +141,8 @@ def test_another_runs_checkpoint_is_refused(tiny_llama: Path, tmp_path: Path) ->
     run(tiny_llama, tmp_path, stop_after=5)
     with pytest.raises(DataError, match="other data or settings"):
         run(tiny_llama, tmp_path, replace(OPTIONS, seed=5))
+    with pytest.raises(DataError, match="other data or settings"):  # the same data under another base model of this form
+        Trainer(with_adapter(tiny_llama, OPTIONS), tmp_path, OPTIONS, base="other").run(corpus()[:18], corpus()[18:])
 
 
 def test_adapter_is_small_portable_and_loads_again(tiny_llama: Path, tmp_path: Path) -> None:

@@ -95,9 +95,11 @@ def mean_loss(model: Any, packs: Sequence[Pack], device: str = "cpu") -> float:
 class Trainer:
     """Trains the parameters of `model` that require gradients. One object a run."""
 
-    def __init__(self, model: Any, folder: Path, options: TrainingOptions, device: str = "cpu") -> None:
+    def __init__(self, model: Any, folder: Path, options: TrainingOptions, device: str = "cpu", base: str = "") -> None:
+        """`base` identifies the model under the adapter: a checkpoint of another one is refused."""
         import torch
 
+        self._base = base
         self._model, self._folder, self._options, self._device = model, folder / "checkpoint", options, device
         self._parameters = list(checkpoint.trainable(model).values())
         self._optimizer = torch.optim.AdamW(self._parameters, lr=options.learning_rate, weight_decay=0.0)
@@ -194,7 +196,7 @@ class Trainer:
 
     def _identity(self, training: Sequence[Example], validation: Sequence[Example]) -> str:
         parts = [f"{e.tokens}{e.answer_start}{e.weight}" for e in (*training, *validation)]
-        self._run = digest(str(asdict(self._options)), str(len(training)), *parts)
+        self._run = digest(self._base, str(asdict(self._options)), str(len(training)), *parts)
         return self._run
 
 

@@ -47,14 +47,17 @@ def train_expert(order: Order, rows: Sequence[Row], progress: Callable[[Progress
     if not test:
         raise DataError(f"no test row fits into max_tokens = {options.max_tokens}: raise it, or give shorter rows")
     model = with_adapter(order.base, options, order.device)
-    outcome = Trainer(model, order.folder, options, order.device).run(training, validation, progress)
+    weights = order.base / "model.safetensors"
+    base_sha256 = file_sha256(weights) if weights.is_file() else ""
+    trainer = Trainer(model, order.folder, options, order.device, base_sha256 or order.base_name)
+    outcome = trainer.run(training, validation, progress)
     scores = held_out_loss(model, test, options, order.device)
     save_adapter(model, order.folder)
     card = Card(
         name=order.name,
         description=order.description,
         base_model=order.base_name,
-        base_sha256=file_sha256(order.base / "model.safetensors") if (order.base / "model.safetensors").is_file() else "",
+        base_sha256=base_sha256,
         adapter_sha256=file_sha256(order.folder / ADAPTER),
         config_sha256=file_sha256(order.folder / CONFIG),
         licence=order.licence,
