@@ -12,10 +12,11 @@ HISTORY = (Message("user", FIRST), Message("assistant", "Ada Brandt."))
 @pytest.mark.parametrize(
     "question",
     [
-        "And when?", "Why?", "Since when?", "In which year?", "For how many people?", "And what is the toll for lorries?",
-        "What about the approach roads?", "How tall is it?", "How long did it take her to build the approach roads?",
-        "How much does that cost?", "When was that?", "Which one is longer?", "How do I get there?", "What is its length?",
-        "Für wie viele Züge?", "Wie hoch ist er?", "Depuis quand ?", "¿Y los trenes?", "¿Cuánto dura eso?", "А когда?",
+        "And when?", "Why?", "Since when?", "In which year?", "For how many people?", "And the toll for lorries?",
+        "And how many trains?", "What about the approach roads?", "How tall is it?",
+        "How long did it take her to build the approach roads?", "How much does that cost?", "When was that?",
+        "Which one is longer?", "How do I get there?", "What is its length?", "Für wie viele Züge?",
+        "Wie hoch ist er?", "Depuis quand ?", "¿Y los trenes?", "¿Cuánto dura eso?", "А когда?",
         "इसका निर्माण कब हुआ और किसने किया?", "它有多高？", "什么时候？", "なぜ？",
     ],
 )  # fmt: skip
@@ -27,6 +28,7 @@ def test_a_follow_up_is_searched_for_with_the_question_before_it(question: str) 
     "question",
     [
         "What pressure does the main boiler of the Heron reach?", "What is a weir?", "How many ferries are there?",
+        "And what is the toll for lorries?", "¿Y cuánto cuesta el túnel?",
         "What is the toll that lorries pay?", "Which one of the ferries is the oldest?",
         "When did Ada Brandt finish her studies?", "Was ist ein Wehr?", "¿Cuál es la altura de la torre?",
         "Tòa tháp đó cao bao nhiêu là đúng?", "ما هو ارتفاع البرج الكبير؟", "Кто построил старый мост?",
