@@ -66,13 +66,14 @@ class LiteFolder:
         self._closed = False
 
     def _open(self, lock_timeout_s: float) -> Any:
-        from milvus_lite.db import MilvusLite
         from milvus_lite.exceptions import DataDirLockedError, MilvusLiteError
+
+        from ckllm.store.lite_database import LiteDatabase
 
         deadline = time.monotonic() + lock_timeout_s
         while True:
             try:
-                return MilvusLite(str(self.folder))
+                return LiteDatabase(self.folder)
             except DataDirLockedError:
                 left = deadline - time.monotonic()
                 if left <= 0:

@@ -27,7 +27,6 @@ class LiteReader:
 
     def __init__(self, database: Any) -> None:
         self._database = database
-        self._opening = threading.Lock()
         self._idle = threading.Condition()
         self._running = 0
         self._closed = False
@@ -68,8 +67,7 @@ class LiteReader:
             self._idle.wait_for(lambda: not self._running, _CLOSING_S)
 
     def _collection(self, name: str) -> Any:
-        with self._opening:  # opened twice, the second one would not see what is written through the first
-            return self._database.get_collection(name)
+        return self._database.get_collection(name)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

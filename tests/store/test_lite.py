@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -159,6 +163,62 @@ def test_a_torn_copy_of_the_vectors_loses_nothing(tmp_path: Path) -> None:
     ((best,),) = store.search_dense("main", unit_vectors(40, 3)[:1], 1, Filter())
     assert best.chunk_id == records(40, 3)[0].chunk.chunk_id
     store.close()
+
+
+def test_a_collection_is_opened_once_by_threads_that_ask_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of one folder would write two logs of one name, and lose what the other one acknowledged."""
+    from milvus_lite import db
+    from milvus_lite.engine.collection import Collection
+
+    folder = tmp_path / "milvus.db"
+    store = MilvusStore(str(folder))
+    store.create(INDEX)
+    store.close()
+    together = threading.Barrier(2)
+
+    def opened(*given: Any, **named: Any) -> Collection:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            together.wait(1.0)
+        return Collection(*given, **named)
+
+    monkeypatch.setattr(db, "Collection", opened)
+    store = MilvusStore(str(folder))
+    other = MilvusStore(f"unix:{store.socket}")
+    with ThreadPoolExecutor(2) as threads:
+        both = [threads.submit(one.search_dense, "main", unit_vectors(1, 3), 1, Filter()) for one in (store, other)]
+    assert [one.result() for one in both] == [[[]], [[]]]
+    other.upsert("main", records(8, 3), unit_vectors(8, 3))
+    other.close()
+    assert together.broken and len(store.search_dense("main", unit_vectors(1, 3), 9, Filter())[0]) == 8
+    store.close()
+
+
+def test_an_index_of_which_only_the_folder_was_made_is_made(tmp_path: Path) -> None:
+    """By a process that was killed then, or on a full disk."""
+    (tmp_path / "milvus.db" / "collections" / "main").mkdir(parents=True)
+    store = MilvusStore(str(tmp_path / "milvus.db"))
+    store.create(INDEX)
+    store.upsert("main", records(8, 1), unit_vectors(8, 1))
+    assert store.count("main", ["v0", "v1"]) == {"v0": 4, "v1": 4}
+    store.close()
+
+
+def test_a_dropped_index_leaves_no_file_even_where_its_removal_was_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "milvus.db"
+    store = MilvusStore(str(folder))
+    store.create(INDEX)
+    store.upsert("main", records(8, 1), unit_vectors(8, 1))
+    store.flush("main")
+    with monkeypatch.context() as cut_off:
+        cut_off.setattr("shutil.rmtree", lambda *_, **__: None)
+        store.drop("main")
+    assert store.describe("main") is None
+    store.close()
+    assert list(folder.rglob("*.parquet"))
+    MilvusStore(str(folder)).close()
+    assert not list(folder.rglob("*.parquet"))
 
 
 def test_reading_imports_no_client_and_takes_nothing_away(tmp_path: Path) -> None:
