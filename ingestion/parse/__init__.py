@@ -3,5 +3,5 @@
 
 from __future__ import annotations
 
-PARSER_VERSION = "4"
+PARSER_VERSION = "5"
 """Part of every version id: raise it when a parser's output changes, and documents are parsed anew."""

@@ -117,11 +117,8 @@ class _Story:
 
     def _paragraph(self, paragraph: Any) -> None:
         properties = paragraph.find(f"{W}pPr")
-        text = self.inline(paragraph)
+        text = self.words(paragraph)
         if not text.strip():
-            return
-        if self.styles.hidden(properties):
-            self.builder.warn(_HIDDEN)
             return
         numbering = self.styles.numbering(properties)
         kind, level = self.styles.kind(properties, numbering is not None)
@@ -156,9 +153,13 @@ class _Story:
 
     # ------------------------------------------------------------------------------------------ text
 
-    def inline(self, parent: Any) -> str:
-        """The text of a paragraph's or run's content; what floats beside it is kept for `flush_floats`."""
-        return "".join(self._pieces(parent))
+    def words(self, paragraph: Any) -> str:
+        """The text of a paragraph that is not hidden by its style; what floats beside it is kept for `flush_floats`."""
+        text = "".join(self._pieces(paragraph))
+        if text.strip() and self.styles.hidden(paragraph.find(f"{W}pPr")):
+            self.builder.warn(_HIDDEN)
+            return ""
+        return text
 
     def _pieces(self, parent: Any) -> Iterator[str]:
         for child in parent:
@@ -203,7 +204,7 @@ class _Story:
         kind = "footnote" if reference.tag.endswith("footnoteReference") else "endnote"
         note = self._notes[kind].pop(str(reference.get(f"{W}id")), None)
         if note is not None:
-            text = "\n".join(filter(None, (self.inline(one).strip() for one in note.iter(f"{W}p"))))
+            text = "\n".join(filter(None, (self.words(one).strip() for one in note.iter(f"{W}p"))))
             self._floats.append((ElementKind.NOTE, text))
 
     def _drawing(self, drawing: Any) -> None:
@@ -235,7 +236,7 @@ class _Story:
     # ------------------------------------------------------------------------------------------ tables
 
     def _table(self, table: Any) -> None:
-        rows = [row for row in inside(table, f"{W}tr") if row.find(f"{W}trPr/{W}del") is None]
+        rows = [row for row in inside(table, f"{W}tr") if self._is_shown(row)]
         cells = [list(inside(row, f"{W}tc")) for row in rows]
         if max(map(len, cells), default=0) <= 1 or any(cell.find(f".//{W}tbl") is not None for row in cells for cell in row):
             for row in cells:  # a frame around text, or a layout of tables
@@ -243,6 +244,12 @@ class _Story:
                     self.blocks(cell)
             return
         self.builder.table(self._rows(cells), header_rows(rows))
+
+    def _is_shown(self, row: Any) -> bool:
+        if is_on(row.find(f"{W}trPr/{W}hidden")):
+            self.builder.warn(_HIDDEN)
+            return False
+        return row.find(f"{W}trPr/{W}del") is None
 
     def _rows(self, cells: list[list[Any]]) -> Iterator[list[str]]:
         above: dict[int, str] = {}
@@ -256,7 +263,7 @@ class _Story:
                     text = above.get(column, "")
                 else:
                     text = " ".join(
-                        filter(None, (one_line(self.inline(one)) for one in cell.iter(f"{W}p") if not in_box(one, cell)))
+                        filter(None, (one_line(self.words(one)) for one in cell.iter(f"{W}p") if not in_box(one, cell)))
                     )
                 above[column] = text
                 span = properties.find(f"{W}gridSpan") if properties is not None else None
@@ -282,7 +289,7 @@ def _add_notes(main: _Story, relation: str, tag: str) -> None:
     for part in main.package.related(main.part, relation):
         story = _Story(main.builder, main.package, part, main)
         for comment in story.root.iter(f"{W}{tag}"):
-            text = "\n".join(filter(None, (story.inline(one).strip() for one in comment.iter(f"{W}p"))))
+            text = "\n".join(filter(None, (story.words(one).strip() for one in comment.iter(f"{W}p"))))
             if text:
                 main.builder.warn("comments stand at the end of the text")
                 main.builder.append(
@@ -297,7 +304,7 @@ def _add_headers(main: _Story) -> None:
         for part in main.package.related(main.part, relation):
             story = _Story(main.builder, main.package, part, main)
             for paragraph in story.root.iter(f"{W}p"):
-                text = one_line(story.inline(paragraph))
+                text = one_line(story.words(paragraph))
                 if any(character.isalpha() for character in text) and text not in seen:
                     seen.add(text)
                     main.builder.append(ElementKind.NOTE, text)

@@ -10,7 +10,7 @@ from typing import Any
 from ckllm.contracts import Document, ElementKind, Source
 from ckllm.errors import DataError
 from ingestion.parse.decode import decode
-from ingestion.parse.html_tables import is_layout, table_rows
+from ingestion.parse.html_tables import cell_text, is_layout, table_rows
 from ingestion.parse.html_visibility import Visibility
 from ingestion.parse.text import TextBuilder
 
@@ -255,7 +255,8 @@ class _Walk:
 
     def _table(self, table: Any) -> None:
         for caption in table.iterchildren("caption"):
-            self._add(_Block(ElementKind.CAPTION, " ".join(caption.text_content().split())))
+            if not self.visibility.leaves_out(caption) and (text := cell_text(caption, self.visibility)):
+                self._add(_Block(ElementKind.CAPTION, text))
         rows, header_rows = table_rows(table, self.visibility)
         self._add(_Block(ElementKind.TABLE, " ".join(cell for row in rows for cell in row), header_rows, rows))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from ingestion.parse.html_visibility import Visibility
+from ingestion.parse.row_spans import RowSpans
 
 _MAX_SPAN = 200
 _MAX_CELLS = 2_000_000
@@ -33,48 +35,51 @@ def table_rows(table: Any, visibility: Visibility) -> tuple[list[list[str]], int
     A cell that spans rows stands in each of them, because a row has to make sense alone; one that spans columns stands once.
     """
     rows: list[list[str]] = []
-    hanging: dict[int, tuple[int, str]] = {}
+    spans = RowSpans()
     header_rows, in_head, cells = 0, True, 0
-    for row in table.iter("tr"):
-        if visibility.leaves_out(row):
-            continue
-        line = _row(row, hanging, visibility)
+    for row in _shown_rows(table, visibility):
+        line = _row(row, spans, visibility)
         cells += len(line)
         if cells > _MAX_CELLS:
             visibility.warnings.append("a table was cut off: too many cells")
             break
-        if any(line):
-            rows.append(line)
         tags = [cell.tag for cell in row if cell.tag in ("td", "th")]
+        if tags and any(line):
+            rows.append(line)
         in_head = in_head and bool(tags) and (row.getparent().tag == "thead" or all(tag == "th" for tag in tags))
         header_rows += in_head and any(line)
     return rows, min(max(header_rows, 1), 3)
 
 
-def _row(row: Any, hanging: dict[int, tuple[int, str]], visibility: Visibility) -> list[str]:
+def _shown_rows(table: Any, visibility: Visibility) -> Iterator[Any]:
+    """Rows that a reader sees: they may be hidden with what they are grouped in."""
+    from lxml import etree
+
+    walk = etree.iterwalk(table, events=("start",))
+    for _, element in walk:
+        if element is not table and visibility.leaves_out(element):
+            walk.skip_subtree()
+        elif element.tag == "tr":
+            yield element
+            walk.skip_subtree()
+
+
+def _row(row: Any, spans: RowSpans, visibility: Visibility) -> list[str]:
     line: list[str] = []
     for cell in row:
         if cell.tag not in ("td", "th") or visibility.leaves_out(cell):
             continue
-        _take_hanging(line, hanging)
-        text = cell_text(cell, visibility)
+        while spans.covers(len(line)):
+            line.append(spans.taken(len(line)))
         column = len(line)
-        line.append(text)
-        line.extend([""] * (_span(cell, "colspan") - 1))
-        if (down := _span(cell, "rowspan")) > 1:
-            hanging |= {place: (down - 1, line[place]) for place in range(column, len(line))}
-    _take_hanging(line, hanging)
+        line += [cell_text(cell, visibility)] + [""] * (_span(cell, "colspan") - 1)
+        for place in range(column, len(line)):
+            spans.begin(place, line[place], _span(cell, "rowspan"))
+    for place in range(len(line), spans.width):
+        line.append(spans.taken(place))
     while line and not line[-1]:
         line.pop()
     return line
-
-
-def _take_hanging(line: list[str], hanging: dict[int, tuple[int, str]]) -> None:
-    while len(line) in hanging:
-        left, text = hanging.pop(len(line))
-        if left > 1:
-            hanging[len(line)] = (left - 1, text)
-        line.append(text)
 
 
 def _span(cell: Any, name: str) -> int:
@@ -87,17 +92,19 @@ def cell_text(cell: Any, visibility: Visibility) -> str:
     from lxml import etree
 
     parts: list[str] = [cell.text or ""]
-    walk = etree.iterwalk(cell, events=("start", "end"))
+    walk = etree.iterwalk(cell, events=("start", "end", "comment", "pi"))
     for event, element in walk:
         if element is cell:
             continue
         if event == "start":
-            if not isinstance(element.tag, str) or visibility.leaves_out(element):
+            if visibility.leaves_out(element):
                 walk.skip_subtree()
                 continue
             parts.append(f" {element.text or ''}" if element.tag in _BREAKING else element.text or "")
-        else:
-            parts.append(" " if element.tag in _BREAKING else "")
-            parts.append(element.tail or "")
-    parts.extend(f" {comment.tail or ''}" for comment in cell.iter(etree.Comment))
+            continue
+        if event == "comment":
+            visibility.comment(element)
+        elif element.tag in _BREAKING:
+            parts.append(" ")
+        parts.append(element.tail or "")
     return " ".join("".join(parts).split())

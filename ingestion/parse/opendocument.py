@@ -9,6 +9,7 @@ from typing import Any
 from ckllm.contracts import Document, ElementKind, Source
 from ckllm.errors import DataError
 from ingestion.parse.package import Package
+from ingestion.parse.row_spans import RowSpans
 from ingestion.parse.sheets import add_sheet
 from ingestion.parse.text import TextBuilder, one_line
 
@@ -21,7 +22,9 @@ _DC = "{http://purl.org/dc/elements/1.1/}"
 _SKIPPED = frozenset({f"{_TEXT}tracked-changes", f"{_TEXT}sequence-decls", f"{_OFFICE}forms", f"{_TEXT}alphabetical-index-mark",
                       f"{_TEXT}ruby-text", f"{_TEXT}bookmark"})  # fmt: skip
 _VALUES = ("string-value", "date-value", "time-value", "boolean-value", "value")
-_MAX_REPEAT = 50
+_MAX_COLUMNS = 2_000
+"""Equal cells that are written as one with the number of its repetitions."""
+_MAX_CELLS = 2_000_000
 
 
 def parse(source: Source, media_type: str, _folder: Path) -> Document:
@@ -162,27 +165,26 @@ class _Text:
             yield from self._pieces(child)
 
     def _rows(self, table: Any) -> Iterator[list[str]]:
-        hanging: dict[int, tuple[int, str]] = {}
+        spans = RowSpans()
         for row in table.iter(f"{_TABLE}table-row"):
             if next(row.iterancestors(f"{_TABLE}table")) is table:
-                cells = [cell for cell in row if cell.tag in (f"{_TABLE}table-cell", f"{_TABLE}covered-table-cell")]
-                yield [self._cell(column, cell, hanging) for column, cell in enumerate(cells)]
+                line: list[str] = []
+                for cell in row.iterchildren(f"{_TABLE}table-cell", f"{_TABLE}covered-table-cell"):
+                    self._add_cell(line, cell, spans)
+                yield line
 
-    def _cell(self, column: int, cell: Any, hanging: dict[int, tuple[int, str]]) -> str:
-        """A cell that spans rows stands in each of them: a row has to make sense alone."""
-        if cell.tag.endswith("covered-table-cell"):
-            left, text = hanging.pop(column, (0, ""))
-        else:
-            left = _number(cell, "number-rows-spanned")
-            text = " ".join(self._inline(one) for one in cell.iter(f"{_TEXT}p", f"{_TEXT}h"))
-        if left > 1:
-            hanging[column] = (left - 1, text)
-        return text
+    def _add_cell(self, line: list[str], cell: Any, spans: RowSpans) -> None:
+        covered = cell.tag.endswith("covered-table-cell")
+        text = "" if covered else " ".join(self._inline(one) for one in cell.iter(f"{_TEXT}p", f"{_TEXT}h"))
+        for column in range(len(line), len(line) + min(_number(cell, "number-columns-repeated"), _MAX_COLUMNS)):
+            line.append(spans.taken(column) if covered else text)
+            if not covered:
+                spans.begin(column, text, _number(cell, "number-rows-spanned"))
 
 
 def _sheets(builder: TextBuilder, content: Any) -> None:
     for number, sheet in enumerate(content.iter(f"{_TABLE}table"), start=1):
-        add_sheet(builder, number, str(sheet.get(f"{_TABLE}name") or f"Sheet {number}"), _sheet_rows(sheet))
+        add_sheet(builder, number, str(sheet.get(f"{_TABLE}name") or f"Sheet {number}"), _sheet_rows(builder, sheet))
         for shapes in sheet.iter(f"{_TABLE}shapes", f"{_DRAW}frame", f"{_DRAW}custom-shape"):
             if next(shapes.iterancestors(f"{_TABLE}shapes"), None) is None:
                 for paragraph in shapes.iter(f"{_TEXT}p"):
@@ -193,16 +195,24 @@ def _sheets(builder: TextBuilder, content: Any) -> None:
             builder.append(ElementKind.NOTE, f"Comment by {author}: {one_line(words)}")
 
 
-def _sheet_rows(sheet: Any) -> Iterator[list[object]]:
+def _sheet_rows(builder: TextBuilder, sheet: Any) -> Iterator[list[object]]:
+    room = _MAX_CELLS
     for row in sheet.iter(f"{_TABLE}table-row"):
         cells: list[object] = []
-        for cell in row:
-            if cell.tag not in (f"{_TABLE}table-cell", f"{_TABLE}covered-table-cell"):
-                continue
-            cells.extend([_shown(cell)] * min(_number(cell, "number-columns-repeated"), _MAX_REPEAT))
-        while cells and not cells[-1]:
-            cells.pop()
-        for _ in range(min(_number(row, "number-rows-repeated"), _MAX_REPEAT) if cells else 1):
+        empty = 0
+        for cell in row.iterchildren(f"{_TABLE}table-cell", f"{_TABLE}covered-table-cell"):
+            repeated = min(_number(cell, "number-columns-repeated"), _MAX_COLUMNS)
+            if shown := _shown(cell):
+                cells += [""] * empty + [shown] * repeated
+                empty = 0
+            else:
+                empty += repeated
+        rows = _number(row, "number-rows-repeated") if cells else 1
+        if rows * len(cells) > room:
+            builder.warn("a table was cut off: too many cells")
+            rows = room // len(cells)
+        room -= rows * len(cells)
+        for _ in range(rows):
             yield cells
 
 

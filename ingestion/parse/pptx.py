@@ -13,6 +13,7 @@ from ckllm.errors import DataError
 from ingestion.parse.docx_tree import MC, chosen
 from ingestion.parse.drawing import chart_texts, diagram_texts
 from ingestion.parse.package import Package, is_junk_title, read_xml
+from ingestion.parse.row_spans import RowSpans
 from ingestion.parse.text import TextBuilder, one_line
 
 _A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
@@ -126,18 +127,15 @@ class _Slide:
 
     def _table(self, table: Any) -> None:
         rows = []
-        hanging: dict[int, tuple[int, str]] = {}
+        spans = RowSpans()
         for row in table.rows:
             cells = []
             for column, cell in enumerate(row.cells):
-                if cell.is_spanned:  # a cell merged downwards stands in each row: a row has to make sense alone
-                    left, text = hanging.pop(column, (0, ""))
-                else:
-                    left = cell.span_height if cell.is_merge_origin else 1
-                    text = " ".join(one_line(text) for text, _ in _paragraphs(cell._tc.txBody))
-                if left > 1:
-                    hanging[column] = (left - 1, text)
-                cells.append(text)
+                if cell.is_spanned:
+                    cells.append(spans.taken(column))
+                    continue
+                cells.append(" ".join(one_line(text) for text, _ in _paragraphs(cell._tc.txBody)))
+                spans.begin(column, cells[-1], cell.span_height if cell.is_merge_origin else 1)
             rows.append(cells)
         self._builder.table(rows)
 

@@ -75,6 +75,29 @@ def test_html_leaves_out_what_nobody_reads(tmp_path: Path, gone: str) -> None:
     assert any("comments" in warning for warning in document.warnings)
 
 
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "<caption hidden>unseen words</caption>",
+        "<caption>Tides<i style='display:none'>unseen words</i></caption>",
+        "<caption>Tides<script>unseen words</script></caption>",
+        "<tbody style='display:none'><tr><td>unseen</td><td>words</td></tr></tbody>",
+        "<tr><td>Brest<b hidden><!-- -->unseen words</b></td><td>6</td></tr>",
+    ],
+)
+def test_what_nobody_sees_of_a_table_is_left_out(tmp_path: Path, hidden: str) -> None:
+    rows = "<tr><th>Port</th><th>Tide</th></tr><tr><td>Ostend</td><td>4</td></tr>"
+    document = read(write(tmp_path, "t.html", f"<html><body><table>{hidden}{rows}</table></body></html>"))
+    assert "unseen" not in document.text
+    assert "Ostend | 4" in document.text
+
+
+def test_comments_in_a_cell_move_and_part_no_words(tmp_path: Path) -> None:
+    rows = "<tr><th>Port</th><th>Tide</th></tr><tr><td>Ostend</td><td>4<!-- -->.5<!-- --> <b>m</b> high</td></tr>"
+    document = read(write(tmp_path, "t.html", f"<html><body><table>{rows}</table></body></html>"))
+    assert document.text == "Port | Tide\nOstend | 4.5 m high"
+
+
 def test_white_text_on_a_coloured_ground_is_read(tmp_path: Path) -> None:
     page = '<body><div style="background:#003"><p style="color:white">Welcome aboard the ferry</p></div><p>More text.</p></body>'
     assert "Welcome aboard" in read(write(tmp_path, "a.html", f"<html>{page}</html>")).text
@@ -411,3 +434,12 @@ def test_a_cell_over_rows_and_columns_keeps_the_columns_below_it(tmp_path: Path)
     rows = "<tr><td rowspan=2 colspan=2>wide</td><td>a</td></tr><tr><td>b</td></tr><tr><td>c</td><td>d</td><td>e</td></tr>"
     document = read(write(tmp_path, "t.html", f"<html><body><table>{rows}</table></body></html>"))
     assert document.text == "wide |  | a\nwide |  | b\nc | d | e"
+
+
+def test_a_cell_over_rows_reaches_below_a_row_that_ends_before_it(tmp_path: Path) -> None:
+    rows = (
+        "<tr><td>a</td><td>b</td><td rowspan=2>tall</td></tr><tr><td>c</td></tr>"
+        "<tr><td>d</td><td>e</td><td rowspan=2>all</td></tr><tr></tr><tr><td>f</td><td>g</td><td>h</td></tr>"
+    )
+    document = read(write(tmp_path, "t.html", f"<html><body><table>{rows}</table></body></html>"))
+    assert document.text == "a | b | tall\nc |  | tall\nd | e | all\nf | g | h"

@@ -63,6 +63,27 @@ def test_docx_hidden_and_deleted_text(tmp_path: Path) -> None:
     assert any("tracked deletions" in warning for warning in document.warnings)
 
 
+def test_docx_hidden_paragraphs_and_rows_of_tables(tmp_path: Path) -> None:
+    def cell(text: str, style: str = "") -> str:
+        return f"<w:tc><w:p><w:pPr><w:pStyle w:val='{style}'/></w:pPr>{run(text)}</w:p></w:tc>"
+
+    rows = (
+        f"<w:tr>{cell('Port')}{cell('Metres')}</w:tr><w:tr>{cell('Brest')}{cell('unseen 9', 'Unseen')}</w:tr>"
+        f"<w:tr><w:trPr><w:hidden/></w:trPr>{cell('unseen')}{cell('7')}</w:tr><w:tr>{cell('Dover')}{cell('5')}</w:tr>"
+    )
+    path = docx(tmp_path, f"<w:tbl>{rows}</w:tbl>")
+    kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/styles"
+    names = "http://schemas.openxmlformats.org/package/2006/relationships"
+    rels = f'<Relationships xmlns="{names}"><Relationship Id="r1" Type="{kind}" Target="styles.xml"/></Relationships>'
+    style = "<w:style w:styleId='Unseen'><w:name w:val='Unseen'/><w:rPr><w:vanish/></w:rPr></w:style>"
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("word/_rels/document.xml.rels", rels)
+        archive.writestr("word/styles.xml", f"<w:styles {W}>{style}</w:styles>")
+    document = read(path)
+    assert document.text == "Port | Metres\nBrest\nDover | 5"
+    assert any("hidden text" in warning for warning in document.warnings)
+
+
 def test_docx_white_text_on_shading_is_read(tmp_path: Path) -> None:
     document = read(docx(tmp_path, f"<w:p>{run('banner', WHITE + BLUE_GROUND)}</w:p>"))
     assert document.text == "banner"
@@ -576,6 +597,27 @@ def test_opendocument_sheets_with_values_remarks_and_boxes(tmp_path: Path) -> No
         "in a box",
         "Comment by unknown: count again",
     ]
+
+
+def test_opendocument_sheets_have_every_row_however_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cell(text: str, times: int = 1) -> str:
+        inner = f"<text:p>{text}</text:p>" if text else ""
+        return f"<table:table-cell table:number-columns-repeated='{times}'>{inner}</table:table-cell>"
+
+    def row(cells: str, times: int = 1) -> str:
+        return f"<table:table-row table:number-rows-repeated='{times}'>{cells}</table:table-row>"
+
+    rows = row(cell("Net") + cell("State")) + row(cell("drift") + cell("mended"), 120) + row(cell("trawl") + cell("torn"))
+    end = row(cell("", 16_384), 1_048_000)
+    table = f"<office:spreadsheet><table:table table:name='Nets'>{rows}{end}</table:table></office:spreadsheet>"
+    document = read(odf(tmp_path / "a.ods", "spreadsheet", table))
+    assert document.text == "\n".join(["Nets\n\nNet | State", *["drift | mended"] * 120, "trawl | torn"])
+    assert len(document.row_sets[0].rows) == 122
+    monkeypatch.setattr("ingestion.parse.opendocument._MAX_CELLS", 1000)
+    filled = row(cell("drift", 3), 1_048_576)
+    table = f"<office:spreadsheet><table:table table:name='Nets'>{filled}</table:table></office:spreadsheet>"
+    document = read(odf(tmp_path / "b.ods", "spreadsheet", table))
+    assert document.warnings == ("a table was cut off: too many cells",)
 
 
 def test_epub_without_reading_order_and_encrypted_chapters(tmp_path: Path) -> None:
