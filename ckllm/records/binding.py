@@ -76,6 +76,8 @@ class Binding:
         within = item.within or column in self._table.lists
         if not within and self._reader.elsewhere(column, item):
             raise NoPlanError("other cells of the column hold the value too")
+        if self._table.may_be_grouped(column):
+            raise NoPlanError("a value may hold for the rows below it too")
         cells = item.cells[column] if within else same_value(self._table, column, item.cells[column])
         value = " ".join(word.text for word in self._question.words[item.start : item.end])
         self._placed.append((at, one_of(self._table, column, cells, within=value if within else "")))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import PurePosixPath
 
 import regex
@@ -85,6 +86,16 @@ class Table:
         if column not in self._cells:
             self._cells[column] = [row[column] if column < len(row) else "" for row in self.rows]
         return self._cells[column]
+
+    def may_be_grouped(self, column: int) -> bool:
+        """Whether a value of the column may be written once for several rows, and hold for the empty cells below it too: no value
+        stands in two rows that follow each other.
+        """
+        cells = self.cells(column)
+        written = [cell for cell in cells if cell]
+        if self.row_set.records or len(written) == len(cells) or not cells[0]:
+            return False
+        return all(one != other for one, other in pairwise(written))
 
     def numbers(self, column: int) -> Numbers | None:
         """The column as numbers; None where it does not hold numbers of one unit."""

@@ -93,6 +93,16 @@ def test_a_table_with_a_blank_row_is_not_counted_in_part(tmp_path: Path) -> None
         assert kb.ask("How many tools have the shelf A?").computed is None
 
 
+def test_a_value_that_may_hold_for_the_rows_below_it(tmp_path: Path) -> None:
+    """As where a group is named in its first row, or cells are merged and the file says nothing of it."""
+    rows = [["Tool", "Shelf", "Kilos"], ["Saw", "A", 2], ["Drill", "", 3], ["Axe", "", 1], ["Pin", "B", 1], ["Nut", "", 1]]
+    assert ask(tmp_path, "How many tools have the shelf A?", tools_csv=csv(rows)).computed is None
+    assert ask(tmp_path, "Which tools have the shelf B?", tools_csv=csv(rows)).computed is None
+    assert ask(tmp_path, "How many tools are there?", tools_csv=csv(rows)).short_answer == "5"
+    rows[2][1] = "A"
+    assert ask(tmp_path, "How many tools have the shelf A?", tools_csv=csv(rows)).short_answer == "2"
+
+
 def test_a_header_of_two_rows(tmp_path: Path) -> None:
     table = (
         "<table><thead><tr><th rowspan=2>Well</th><th colspan=2>Depth</th></tr><tr><th>2022</th><th>2023</th></tr></thead>"
