@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,8 @@ FORMAT = "ckllm collection"
 FORMAT_VERSION = 1
 _DOCUMENTS, _VECTORS, _MANIFEST = "documents.jsonl", "vectors.npy", "manifest.json"
 _BATCH = 512
+_DAMAGED = (zipfile.BadZipFile, zlib.error, KeyError, TypeError, ValueError, EOFError, RuntimeError)
+"""What reading an archive that is no export, or a damaged one, raises."""
 
 
 def export_collection(kb: Target, file: Path) -> dict[str, int]:
@@ -78,12 +81,9 @@ def import_collection(kb: Target, file: Path) -> dict[str, int]:
         manifest = _read_archive(file, scratch)
         _check_embedder(kb, file, manifest)
         recover(kb)
-        assert kb.index.dimension == manifest["dimension"]
         writer = Writer(kb, account, IngestOptions(), ())
         live = kb.catalogue.live(kb.collection)
-        vectors: Vectors = np.load(scratch / _VECTORS, mmap_mode="r", allow_pickle=False)
-        if vectors.shape != (manifest["chunks"], manifest["dimension"]) or vectors.dtype != np.float32:
-            raise DataError(f"{file} is damaged: its vectors have the shape {vectors.shape}")
+        vectors = _vectors(scratch / _VECTORS, file, (manifest["chunks"], kb.index.dimension))
         at = 0
         for document in _documents(scratch / _DOCUMENTS, file):
             version = _arriving(kb, document, manifest["fingerprint"], replaces=document.source in live)
@@ -98,16 +98,22 @@ def import_collection(kb: Target, file: Path) -> dict[str, int]:
             at += len(version.chunks)
         writer.checkpoint()
     report = account.report()
+    if report.rejected:
+        one, many = report.rejected[0], len(report.rejected)
+        raise DataError(f"{many} documents of {file} could not be stored, the others are: {one.source}: {one.reason}")
     return {"documents": report.added + report.updated, "chunks": report.chunks}
 
 
 def delete_collection(kb: Target) -> int:
-    """Remove a collection and its index; returns how many documents it had. UsageError where there is none of that name."""
+    """Remove a collection and its index; returns how many documents it had. UsageError where there is none of that name.
+
+    The index goes first: a run that is killed in between leaves a collection that can be deleted again, and not its texts.
+    """
     with writing(kb.home):
         row = _collection(kb)
         documents = len(kb.catalogue.documents(kb.collection))
-        kb.catalogue.delete_collection(kb.collection)
         kb.store.drop(row.index)
+        kb.catalogue.delete_collection(kb.collection)
     return documents
 
 
@@ -176,7 +182,7 @@ def _is_export(file: Path) -> bool:
     try:
         with zipfile.ZipFile(file) as archive:
             return bool(json.loads(archive.read(_MANIFEST))["format"] == FORMAT)
-    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError, NotImplementedError, RuntimeError):
+    except (OSError, *_DAMAGED):
         return False
 
 
@@ -186,7 +192,7 @@ def _read_archive(file: Path, scratch: Path) -> dict[str, Any]:
         raise UsageError(f"no file at {file}: give one that `ckllm collections export` wrote")
     try:
         with zipfile.ZipFile(file) as archive:
-            manifest = json.loads(archive.read(_MANIFEST))
+            manifest: dict[str, Any] = json.loads(archive.read(_MANIFEST))
             if manifest["format"] != FORMAT:
                 raise DataError(f"{file} is not an exported collection")
             if manifest["version"] > FORMAT_VERSION:
@@ -195,9 +201,19 @@ def _read_archive(file: Path, scratch: Path) -> dict[str, Any]:
                 archive.extract(name, scratch)
                 if _sha256(scratch / name) != manifest["sha256"][name]:
                     raise DataError(f"{file} is damaged: {name} is not what was written; export it again")
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
+            return {"chunks": int(manifest["chunks"]), **{name: str(manifest[name]) for name in ("embedder", "fingerprint")}}
+    except _DAMAGED as error:
         raise DataError(f"{file} is not an exported collection, or damaged: {error}") from None
-    return {**manifest, "dimension": int(manifest["dimension"]), "chunks": int(manifest["chunks"])}
+
+
+def _vectors(file: Path, archive: Path, shape: tuple[int, int]) -> Vectors:
+    try:
+        vectors: Vectors = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise DataError(f"{archive} is damaged: {error}") from None
+    if vectors.shape != shape or vectors.dtype != np.float32:
+        raise DataError(f"{archive} is damaged: its vectors have the shape {vectors.shape}")
+    return vectors
 
 
 def _check_embedder(kb: Target, file: Path, manifest: dict[str, Any]) -> None:
@@ -213,7 +229,7 @@ def _documents(file: Path, archive: Path) -> Iterator[PortableDocument]:
         for line in lines:
             try:
                 yield unpacked(json.loads(line))
-            except (DataError, json.JSONDecodeError) as error:
+            except (DataError, ValueError, RecursionError) as error:
                 raise DataError(f"{archive} is damaged: {error}") from None
 
 
@@ -241,8 +257,8 @@ def _arriving(kb: Target, arrived: PortableDocument, fingerprint: str, *, replac
 
 
 def _next_index(index: str, embedder: str) -> str:
-    """The same name for the same embedder, so that a run that was killed is gone on with."""
-    return f"{index.split('_for_', 1)[0]}_for_{digest(embedder, size=6)}"
+    """The same name for the same embedder, so that a run that was killed is gone on with; no other index comes to it."""
+    return f"{index.rpartition('_')[0]}_{digest(index, embedder, size=6)}"
 
 
 def _refuse_long_chunks(kb: Target, versions: Sequence[StoredVersion]) -> None:

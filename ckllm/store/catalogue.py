@@ -67,7 +67,7 @@ class Catalogue(CatalogueReader):
             connection.execute(insert(collection_table).values(**values, created=row.created))
 
     def delete_collection(self, name: str) -> None:
-        """Forget a collection and all that is in it; the caller drops its index. Nothing happens if there is none."""
+        """Forget a collection and all that is in it; the caller has dropped its index. Nothing happens if there is none."""
         with self._writing() as connection:
             connection.execute(delete(version_table).where(version_table.c.collection == name))
             connection.execute(delete(collection_table).where(collection_table.c.name == name))

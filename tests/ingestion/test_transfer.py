@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import zipfile
 from array import array
@@ -12,6 +14,8 @@ import pytest
 from ckllm.contracts import Document, PageSpan, RowSet, Source, VersionState
 from ckllm.embedding.hashing import HashingEmbedder
 from ckllm.errors import DataError, StoreError, UsageError
+from ckllm.store.base import IndexDescription
+from ckllm.store.catalogue import CollectionRow
 from ingestion import ingest
 from ingestion.portable import packed, unpacked
 from ingestion.transfer import delete_collection, export_collection, import_collection, reembed
@@ -93,11 +97,18 @@ def test_a_damaged_or_foreign_file_is_refused(filled: Collection, tmp_path: Path
         parts = {name: archive.read(name) for name in archive.namelist()}
     changed = {**parts, "documents.jsonl": parts["documents.jsonl"].replace(b"First", b"Worst")}
     foreign = {**parts, "manifest.json": b'{"format": "something else"}'}
-    for name, content in (("changed", changed), ("foreign", foreign)):
+    manifest = json.loads(parts["manifest.json"])
+    bare = {**parts, "manifest.json": json.dumps({key: manifest[key] for key in manifest if key != "embedder"}).encode()}
+    for name, content in (("changed", changed), ("foreign", foreign), ("bare", bare)):
         with zipfile.ZipFile(tmp_path / name, "w") as archive:
             for part, data in content.items():
                 archive.writestr(part, data)
-    for name in ("text", "cut", "changed", "foreign"):
+    with zipfile.ZipFile(good) as archive:
+        packed_at = archive.getinfo("documents.jsonl").header_offset + 60
+    torn = bytearray(good.read_bytes())
+    torn[packed_at : packed_at + 40] = b"\xff" * 40
+    (tmp_path / "torn").write_bytes(torn)
+    for name in ("text", "cut", "changed", "foreign", "bare", "torn"):
         with pytest.raises(DataError):
             import_collection(other, tmp_path / name)
     other.embedder = HashingEmbedder(32)
@@ -120,8 +131,6 @@ def test_an_export_takes_the_place_of_an_export_only(filled: Collection, tmp_pat
 
 
 def test_spans_outside_the_text_are_refused(filled: Collection, tmp_path: Path) -> None:
-    import hashlib
-
     good = tmp_path / "all.ckllm"
     export_collection(filled, good)
     with zipfile.ZipFile(good) as archive:
@@ -137,6 +146,28 @@ def test_spans_outside_the_text_are_refused(filled: Collection, tmp_path: Path) 
             archive.writestr(part, data)
     with pytest.raises(DataError, match="outside the text"):
         import_collection(collection_in(tmp_path / "elsewhere"), tmp_path / "forged")
+
+
+def test_an_import_tells_what_could_not_be_stored(filled: Collection, tmp_path: Path) -> None:
+    export_collection(filled, tmp_path / "all.ckllm")
+    with zipfile.ZipFile(tmp_path / "all.ckllm") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    numbers = np.load(io.BytesIO(parts["vectors.npy"]))
+    numbers[0] = np.nan
+    stream = io.BytesIO()
+    np.save(stream, numbers)
+    parts["vectors.npy"] = stream.getvalue()
+    manifest = json.loads(parts["manifest.json"])
+    manifest["sha256"]["vectors.npy"] = hashlib.sha256(parts["vectors.npy"]).hexdigest()
+    parts["manifest.json"] = json.dumps(manifest).encode()
+    with zipfile.ZipFile(tmp_path / "forged", "w") as archive:
+        for part, data in parts.items():
+            archive.writestr(part, data)
+    other = collection_in(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match=r"1 documents of .*forged could not be stored"):
+        import_collection(other, tmp_path / "forged")
+    assert len(other.catalogue.live("main")) == 2
+    other.check()
 
 
 def test_reembedding_switches_at_once_and_keeps_documents_unchanged(filled: Collection, folder: Path) -> None:
@@ -181,6 +212,30 @@ def test_a_deleted_collection_is_gone(filled: Collection) -> None:
         delete_collection(filled)
     with pytest.raises(UsageError, match="no collection"):
         export_collection(filled, filled.home / "x")
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_deletion_that_is_killed_can_be_repeated(filled: Collection, after: bool) -> None:
+    name = filled.index.name
+    with pytest.raises(PowerCutError):
+        delete_collection(filled.fused(Fuse(1, after=after)))
+    assert delete_collection(filled) == 3
+    assert filled.store.describe(name) is None and filled.catalogue.documents() == []
+
+
+def test_collections_of_like_names_move_to_indexes_of_their_own(filled: Collection, tmp_path: Path) -> None:
+    rows = [CollectionRow(name, f"ckllm_notes_for_{name}_{n}", "hashing-64", 64, 0.0) for n, name in enumerate(("ana", "ben"))]
+    for row in rows:
+        filled.store.create(IndexDescription(row.index, row.embedder, row.dimension))
+        filled.catalogue.create_collection(row)
+    moved = []
+    for row in rows:
+        kb = Collection(filled.home, filled.catalogue, filled.store, HashingEmbedder(64), row.name)
+        ingest([write(tmp_path, {f"{row.name}.txt": f"Of {row.name}."})[0]], kb)
+        kb.embedder = HashingEmbedder(32)
+        reembed(kb)
+        moved.append(kb)
+    assert [[span[3] for span in kb.stored()] for kb in moved] == [["Of ana."], ["Of ben."]]
 
 
 def test_vectors_are_exact(filled: Collection, tmp_path: Path) -> None:
