@@ -14,6 +14,8 @@ An error's message is one line that says what happened, to which input, and what
 
 from __future__ import annotations
 
+import errno
+
 
 class CkllmError(Exception):
     """Root of the tree. `str(error)` is one line, made for people."""
@@ -37,3 +39,8 @@ class StoreError(UpstreamError):
 
 class UnknownDocumentError(UsageError):
     """No document of that id is visible to the caller."""
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether the system says that there is no room: no fault of the input that was being worked on."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

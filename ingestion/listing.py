@@ -46,7 +46,7 @@ class Listing:
     """Walks what was given once; afterwards `covers` knows which sources belong to it."""
 
     def __init__(self, home: Path) -> None:
-        self._home = str(home.absolute())
+        self._home = os.path.realpath(home)
         self._folders: list[str] = []
         self._patterns: list[re.Pattern[str]] = []
         self._names: set[str] = set()
@@ -121,7 +121,11 @@ class Listing:
             shown = [entry for entry in entries if hidden or not entry.name.startswith(".")]
             folders = [entry for entry in shown if entry.is_dir(follow_symlinks=False)]
             yield from (Candidate(entry.path, root) for entry in shown if not entry.is_dir(follow_symlinks=False))
-            waiting += [entry.path for entry in reversed(folders) if entry.path != self._home and leads(entry.path)]
+            waiting += [entry.path for entry in reversed(folders) if not self._is_home(entry) and leads(entry.path)]
+
+    def _is_home(self, folder: os.DirEntry[str]) -> bool:
+        """Whether it is the knowledge base's own, by whatever way it was reached."""
+        return folder.name == os.path.basename(self._home) and os.path.realpath(folder) == self._home  # noqa: PTH119
 
     def _glob(self, pattern: str) -> Iterator[Candidate | Rejected]:
         parts = Path(pattern).parts

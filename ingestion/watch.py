@@ -49,7 +49,7 @@ class Changes:
     """What the observer's thread tells the one that ingests."""
 
     home: str = ""
-    """Changes under this folder are ckllm's own."""
+    """Changes under this folder, whose path has no links and ends in a slash, are ckllm's own."""
     stop: threading.Event = field(default_factory=threading.Event)
     _condition: threading.Condition = field(default_factory=threading.Condition)
     _first: float | None = None
@@ -57,7 +57,7 @@ class Changes:
 
     def dispatch(self, event: FileSystemEvent) -> None:
         """Called by watchdog."""
-        own = self.home and str(event.src_path).startswith(self.home)
+        own = self.home and os.path.realpath(os.fsdecode(event.src_path)).startswith(self.home)
         if event.event_type not in _IGNORED and not own:
             self.note()
 
@@ -106,7 +106,7 @@ def watch(
     from watchdog.observers import Observer
 
     changes, between = changes or Changes(), between or Between()
-    changes.home = str(kb.home.absolute()) + os.sep
+    changes.home = os.path.realpath(kb.home) + os.sep
     hashes: Hashes = {}
     observer = Observer()
     for folder in sorted(watched(sources)):

@@ -10,9 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from ckllm.errors import StoreError, UsageError
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+from ckllm.errors import StoreError, UsageError, is_disk_full
 
 
 @contextmanager
@@ -35,7 +33,7 @@ def writing(home: Path, patience_s: float = -1) -> Iterator[Path]:
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
     except OSError as error:
-        if error.errno in _FULL:
+        if is_disk_full(error):
             raise StoreError(
                 f"the disk is full ({error.filename or home}): free some space and run again; nothing is lost"
             ) from error

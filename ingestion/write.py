@@ -60,7 +60,12 @@ class Writer:
         self._flushed_at = time.monotonic()
 
     def _upsert(self, batch: EmbeddedBatch) -> None:
-        """A version with a chunk that the store cannot hold is rejected; it takes nothing else with it."""
+        """A version with a chunk that the store cannot hold is rejected; it takes nothing else with it, and no more of it is
+        stored: its chunks may have been dropped and forgotten already."""
+        kept = [place for place, row in enumerate(batch.rows) if row.chunk.version_id not in self._refused]
+        if not kept:
+            return
+        batch = EmbeddedBatch([batch.rows[place] for place in kept], batch.vectors[kept])
         records = [self._record(row) for row in batch.rows]
         try:
             self._target.store.upsert(self._target.index.name, records, batch.vectors)
@@ -69,13 +74,13 @@ class Writer:
             if len(parts) > 1:
                 for part in parts:
                     self._upsert(part)
-            elif batch.rows[0].chunk.version_id not in self._refused:
+            else:
                 self._refused.add(batch.rows[0].chunk.version_id)
                 self._reject(Rejected(records[0].source, "store", str(error)))
             return
         self._account.chunks(Counter(record.source for record in records))
         self._unflushed += len(records)
-        self._count([row for row in batch.rows if row.chunk.version_id not in self._refused])
+        self._count(batch.rows)
 
     def _reject(self, rejected: Rejected) -> None:
         self._target.catalogue.failed(self._target.collection, rejected, groups=self._groups)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.responses import Response
 
-from ckllm.errors import CkllmError, DataError, StoreError, UnknownDocumentError, UpstreamError, UsageError
+from ckllm.errors import CkllmError, DataError, StoreError, UnknownDocumentError, UpstreamError, UsageError, is_disk_full
 from ckllm.json_text import json_text
 from ckllm.service.nouns import STORE_FAILS
 
@@ -55,7 +54,7 @@ def answer(problem: HttpError) -> Json:
 
 def known(error: Exception) -> Exception:
     """A full disk in our words; anything else as it is."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_disk_full(error):
         return StoreError("the disk is full: free some space")
     return error
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ckllm.contracts import Rejected, Source
-from ckllm.errors import DataError
+from ckllm.errors import DataError, is_disk_full
 from ingestion.nesting import depth
 from ingestion.parse.decode import decode
 from ingestion.parse.text import clean, source_name
@@ -82,7 +82,8 @@ def members(source: Source, folder: Path, limits: ArchiveLimits | None = None) -
     """Unpack `source` into `folder` and return its files, each with the URI `SOURCE!/MEMBER`, and what was refused.
 
     Archives inside are members like others: the caller detects each and calls again; past the depth they are refused.
-    Raises DataError where the archive as a whole cannot be used: broken, encrypted with a password, a bomb.
+    Raises DataError where the archive as a whole cannot be used: broken, encrypted with a password, a bomb. A full disk is an
+    OSError.
     """
     limits = limits or ArchiveLimits()
     if depth(source.uri) >= limits.depth:
@@ -95,6 +96,8 @@ def members(source: Source, folder: Path, limits: ArchiveLimits | None = None) -
             for entry in _entries(stream, source):
                 unpacking.take(entry)
     except _BROKEN as error:
+        if is_disk_full(error):
+            raise
         if isinstance(error, RuntimeError) and "password" in str(error):
             raise DataError("archive encrypted with a password: unpack it first") from error
         if not unpacking.found:

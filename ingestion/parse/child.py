@@ -15,7 +15,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ckllm.bound import die_with
-from ckllm.errors import DataError
+from ckllm.errors import DataError, is_disk_full
 from ingestion.parse.language import preload
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _read(descriptor: int, count: int) -> bytes | None:
 
 
 def run(task: Task) -> Any:
-    """The document, or the reason why there is none."""
+    """The document, or the reason why there is none; a full disk, which is not the file's fault, as the system's error."""
     from ingestion.parse.detect import detect
     from ingestion.parse.formats import parse
 
@@ -89,4 +89,6 @@ def run(task: Task) -> Any:
     except RecursionError:
         return "nested too deeply to be read"
     except Exception as error:  # noqa: BLE001 - third-party parsers raise anything; it costs this file only
+        if is_disk_full(error):
+            return error
         return f"cannot be parsed: {' '.join(f'{type(error).__name__}: {error}'.split())[:300]} (is the file damaged?)"

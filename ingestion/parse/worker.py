@@ -70,7 +70,7 @@ class ParserPool:
         self._waiting = 0
 
     def submit(self, source: Source, media_type: str = "") -> Future[Document]:
-        """A future of the document. It fails with DataError (one line) where the file cannot be parsed.
+        """A future of the document. It fails with DataError (one line) where the file cannot be parsed, OSError on a full disk.
 
         `media_type` is what `detect` found; without it the worker detects.
         """
@@ -157,6 +157,8 @@ class _Worker:
             self.stop()
         if isinstance(result, str):
             raise DataError(result)
+        if isinstance(result, OSError):
+            raise result
         assert isinstance(result, Document)
         return result
 

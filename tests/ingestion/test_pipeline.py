@@ -371,6 +371,27 @@ def test_a_vector_that_is_not_finite_costs_its_document_only(kb: Collection, fol
     kb.check()
 
 
+class ShortEmbedder(HashingEmbedder):
+    """Some of its vectors have no length, which the store refuses."""
+
+    def embed(self, texts: Sequence[str], purpose: Purpose) -> Vectors:
+        vectors = super().embed(texts, purpose)
+        vectors[["poison" in text for text in texts]] = 0.0
+        return vectors
+
+
+def test_nothing_more_is_stored_of_a_document_that_the_store_refused(
+    kb: Collection, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingestion.embed.BATCH_TOKENS", 64)
+    paragraphs = [f"# Part {n}\n\nSome words of it." for n in range(20)]
+    write(folder, {"a.md": "\n\n".join(["# First\n\n" + "So much poison is in it. " * 5, *paragraphs]), "b.md": TEXT})
+    kb.embedder = ShortEmbedder(64)
+    report = ingest([folder], kb, options=IngestOptions(checkpoint_chunks=1))
+    assert counts(report) == (1, 0, 0, 0, 1) and report.rejected[0].stage == "store"
+    kb.check()
+
+
 def test_a_store_that_goes_away_ends_the_run_and_the_next_one_finishes(
     kb: Collection, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -406,6 +427,27 @@ def test_a_full_disk_is_a_store_error(kb: Collection, folder: Path, monkeypatch:
     kb.check()
 
 
+def test_a_disk_that_is_full_while_an_archive_is_opened_is_no_fault_of_the_archive(
+    kb: Collection, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(folder / "box.zip", "w") as archive:
+        archive.writestr("a.txt", TEXT)
+        archive.writestr("b.txt", TEXT)
+    real = Path.open
+
+    def full(self: Path, *args: str, **kwargs: str) -> object:
+        if self.name == "00002.txt":
+            raise OSError(28, "No space left on device", str(self))
+        return real(self, *args, **kwargs)  # type: ignore[call-overload]
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "open", full)
+        with pytest.raises(StoreError, match="disk is full"):
+            ingest([folder], kb)
+    assert ingest([folder], kb).added == 2
+    kb.check()
+
+
 def test_progress_ends_with_everything_done(kb: Collection, folder: Path) -> None:
     write(folder, {"a.txt": TEXT, "b.txt": "", "c.txt": TEXT})
     told: list[Progress] = []
@@ -421,6 +463,14 @@ def test_hidden_names_and_the_home_directory_are_not_sources(kb: Collection, fol
     write(kb.home, {"notes.txt": TEXT})
     assert counts(ingest([folder], kb)) == (1, 0, 0, 0, 0)
     assert counts(ingest([folder / ".hidden.txt"], kb)) == (1, 0, 0, 0, 0), "given by name it is one"
+
+
+def test_the_home_directory_is_no_source_however_it_is_written(kb: Collection, folder: Path, tmp_path: Path) -> None:
+    write(folder, {"a.txt": TEXT, "sub/b.txt": TEXT, "home/notes.txt": TEXT})
+    kb.home = folder / "sub" / ".." / "home"
+    assert counts(ingest([folder], kb)) == (2, 0, 0, 0, 0)
+    (tmp_path / "link").symlink_to(folder)
+    assert counts(ingest([tmp_path / "link"], kb)) == (2, 0, 0, 0, 0)
 
 
 def test_links_to_files_count_inside_the_folder_only(kb: Collection, folder: Path, tmp_path: Path) -> None:
