@@ -1,7 +1,8 @@
 """Folders that are made once, whole or not at all, and say what they were made of: converted models.
 
-The description, `ckllm.json`, is written last. A folder without it, or with that of another source or another version of the
-conversion, is made again; several processes may ask at once, one makes it.
+The description, `ckllm.json`, is written last, with the sizes of the other files. A folder without it, with files of other sizes
+(a power cut, a copy that was broken off), or with that of another source or another version of the conversion, is made again;
+several processes may ask at once, one makes it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def converted(folder: Path, identity: Mapping[str, Any], build: Build) -> Path:
     Raises DataError where it cannot be written.
     """
     try:
-        return made_folder(folder, lambda: _identity(folder) == identity, lambda making: _fill(making, identity, build))
+        return made_folder(folder, lambda: _is_current(folder, identity), lambda making: _fill(making, identity, build))
     except OSError as error:
         raise DataError(
             f"cannot write the converted model {folder}: {error.strerror or error}; free space or set another --home"
@@ -49,6 +50,19 @@ def described(folder: Path) -> Mapping[str, Any]:
     return description if isinstance(description, dict) else {}
 
 
+def sizes(folder: Path) -> dict[str, int]:
+    """Every file below a folder, and its bytes."""
+    return {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def is_whole(folder: Path, files: Mapping[str, int]) -> bool:
+    """Whether a folder has these files, of these sizes."""
+    try:
+        return all((folder / name).stat().st_size == size for name, size in files.items())
+    except OSError:
+        return False
+
+
 def made_folder(folder: Path, is_current: Callable[[], bool], fill: Callable[[Path], None]) -> Path:
     """`folder`, made by `fill` in an empty one where it is not current. OSError where it cannot be written.
 
@@ -67,13 +81,14 @@ def made_folder(folder: Path, is_current: Callable[[], bool], fill: Callable[[Pa
     return folder
 
 
-def _identity(folder: Path) -> Any:
-    return described(folder).get("identity")
+def _is_current(folder: Path, identity: Mapping[str, Any]) -> bool:
+    description = described(folder)
+    return description.get("identity") == identity and is_whole(folder, description.get("files", {}))
 
 
 def _fill(folder: Path, identity: Mapping[str, Any], build: Build) -> None:
     checks = build(folder)
-    content = {"identity": dict(identity), "checks": dict(checks)}
+    content = {"identity": dict(identity), "files": sizes(folder), "checks": dict(checks)}
     (folder / DESCRIPTION).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 

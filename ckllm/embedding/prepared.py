@@ -13,7 +13,7 @@ from pathlib import Path
 from ckllm.embedding.bundled import BundledModel, PackageFile
 from ckllm.errors import DataError
 from ckllm.file_hash import file_sha256
-from ckllm.made_folder import DESCRIPTION, described, made_folder
+from ckllm.made_folder import DESCRIPTION, described, is_whole, made_folder, sizes
 
 FORMAT = 4
 """Raised when the conversion changes what it writes; older folders are then made again."""
@@ -37,8 +37,8 @@ def is_current(model: BundledModel, folder: Path) -> bool:
     try:
         if description["format"] != FORMAT or not description["files"]:
             return False
-        whole = all((folder / name).stat().st_size == size for name, size in description["files"].items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        whole = is_whole(folder, description["files"])
+    except (KeyError, TypeError, AttributeError):
         return False
     return whole and all(_is_same(source.find(), description["sources"].get(key)) for key, source in _sources(model))
 
@@ -70,6 +70,6 @@ def _describe(model: BundledModel, folder: Path, agreement: Mapping[str, float])
         key: {"size": file.stat().st_size, "mtime_ns": file.stat().st_mtime_ns, "sha256": file_sha256(file)}
         for key, file in ((key, source.locate()) for key, source in _sources(model))
     }
-    files = {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
-    description = {"format": FORMAT, "model": model.name, "sources": sources, "files": files, "agreement": dict(agreement)}
+    made = {"sources": sources, "files": sizes(folder), "agreement": dict(agreement)}
+    description = {"format": FORMAT, "model": model.name, **made}
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")

@@ -134,6 +134,12 @@ def test_a_conversion_happens_once_and_again_for_another_source(tmp_path: Path) 
         folder = converted(tmp_path / "models" / "x", identity, build)
     assert len(made) == 2
     assert (folder / "weights").read_text(encoding="utf-8") == "2"
+    (folder / "weights").write_bytes(b"")  # as a power cut, or a copy that was broken off, leaves it
+    converted(folder, {"sha256": "b"}, build)
+    assert (folder / "weights").read_text(encoding="utf-8") == "3"
+    (folder / "weights").unlink()
+    converted(folder, {"sha256": "b"}, build)
+    assert len(made) == 4
 
 
 def test_a_conversion_that_fails_leaves_nothing(tmp_path: Path) -> None:
