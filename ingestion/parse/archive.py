@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from ckllm.contracts import Rejected, Source
 from ckllm.errors import DataError, is_disk_full
@@ -43,11 +43,11 @@ _PIECE = 1 << 20
 _ENVELOPE = re.compile(rb"From \S+.*\d:\d\d.*\b\d{4}\b")
 _QUOTED_FROM = re.compile(rb">+From ")
 _IGNORED = ("__MACOSX/", ".DS_Store", "Thumbs.db")
-_SINGLE: dict[str, tuple[Callable[..., Any], str]] = {
-    "application/gzip": (gzip.open, ".gz"),
-    "application/x-bzip2": (bz2.open, ".bz2"),
-    "application/x-xz": (lzma.open, ".xz"),
-}
+_COMPRESSED: tuple[tuple[bytes, Callable[..., Any], str], ...] = (
+    (b"\x1f\x8b", gzip.open, ".gz"), (b"BZh", bz2.open, ".bz2"), (b"\xfd7zXZ", lzma.open, ".xz"),
+)  # fmt: skip
+_LONGEST_HEADER = 1 << 20
+"""Bytes of a tar member's name and other notes, which are held in memory."""
 _BROKEN = (
     struct.error,
     LookupError,
@@ -93,7 +93,7 @@ def members(source: Source, folder: Path, limits: ArchiveLimits | None = None) -
     unpacking = _Unpacking(source, folder, limits)
     try:
         with source.path.open("rb") as stream:
-            for entry in _entries(stream, source):
+            for entry in _entries(stream, source, unpacking.check):
                 unpacking.take(entry)
     except _BROKEN as error:
         if is_disk_full(error):
@@ -119,32 +119,71 @@ class _Entry:
     reason: str = ""
 
 
-def _entries(stream: IO[bytes], source: Source) -> Iterator[_Entry]:
+def _entries(stream: IO[bytes], source: Source, check: Callable[[int], None]) -> Iterator[_Entry]:
+    """`check` is told how many bytes were unpacked where that is more than what the entries give."""
     if zipfile.is_zipfile(source.path):
         with zipfile.ZipFile(stream) as archive:
             yield from _zip_entries(archive)
         return
-    if stream.read(5) == b"From ":
-        stream.seek(0)
+    head = stream.read(6)
+    stream.seek(0)
+    if head.startswith(b"From "):
         yield from _messages(stream)
         return
-    stream.seek(0)
+    opener, suffix = next(((opener, suffix) for magic, opener, suffix in _COMPRESSED if head.startswith(magic)), (None, ""))
+    unpacked = opener(stream) if opener else stream
+    counted: Any = _Counted(unpacked, check)  # has what tarfile asks of a stream that it reads
     try:
-        with tarfile.open(fileobj=stream, mode="r|*", bufsize=_PIECE) as tar:
+        tar = tarfile.open(fileobj=counted, mode="r|", bufsize=_PIECE, tarinfo=_TarMember)  # noqa: SIM115
+    except tarfile.ReadError:
+        if not opener:
+            raise
+    else:
+        with tar:
             if tar.next() is not None:  # zeros alone pass for a tar without members
                 yield from _tar_entries(tar)
                 return
-    except tarfile.ReadError:
-        pass
-    stream.seek(0)
-    head = stream.read(6)
-    stream.seek(0)
-    media_type = (
-        "application/gzip" if head[:2] == b"\x1f\x8b" else "application/x-bzip2" if head[:3] == b"BZh" else "application/x-xz"
-    )
-    opener, suffix = _SINGLE[media_type]
-    with opener(stream) as member:
-        yield _Entry(source_name(source).removesuffix(suffix).removesuffix(suffix.upper()), member)
+    if opener:
+        stream.seek(0)
+        with opener(stream) as member:
+            yield _Entry(source_name(source).removesuffix(suffix).removesuffix(suffix.upper()), member)
+
+
+class _Counted:
+    """A stream whose bytes are counted as they are read: tarfile also unpacks what is no file, and gives nobody."""
+
+    def __init__(self, stream: IO[bytes], check: Callable[[int], None]) -> None:
+        self._stream, self._check = stream, check
+        self._bytes = 0
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self._bytes += len(data)
+        self._check(self._bytes)
+        return data
+
+
+class _TarMember(tarfile.TarInfo):
+    """Damage in the middle is an error, where tarfile takes it for the end, and so are headers as long as files."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.HeaderError as error:
+            if archive.offset and not isinstance(error, _ENDS):
+                raise tarfile.ReadError(str(error)) from None
+            raise
+
+    def _proc_member(self, archive: tarfile.TarFile) -> Self:
+        if self.size > _LONGEST_HEADER and self.type in _NOTES:
+            raise tarfile.ReadError("a member's header is too long")
+        member: Self = super()._proc_member(archive)  # type: ignore[misc]
+        return member
+
+
+_ENDS = (tarfile.EOFHeaderError, tarfile.EmptyHeaderError)  # type: ignore[attr-defined]
+_NOTES = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 
 
 def _zip_entries(archive: zipfile.ZipFile) -> Iterator[_Entry]:
@@ -237,17 +276,18 @@ class _Unpacking:
             while piece := stream.read(_PIECE):
                 size += len(piece)
                 self._bytes += len(piece)
-                self._check()
+                self.check(self._bytes)
                 if size > self._limits.member_bytes:
                     break
                 digest.update(piece)
                 file.write(piece)
         return size, digest.hexdigest()
 
-    def _check(self) -> None:
-        if self._bytes > self._limits.total_bytes:
+    def check(self, unpacked: int) -> None:
+        """Raises DataError where the archive unpacks to so many bytes that it is a bomb."""
+        if unpacked > self._limits.total_bytes:
             raise DataError(f"archive bomb: it unpacks to more than {self._limits.total_bytes / 1e6:,.0f} MB")
-        if self._bytes > self._limits.free_bytes and self._bytes > self._limits.ratio * max(1, self._source.size):
+        if unpacked > self._limits.free_bytes and unpacked > self._limits.ratio * max(1, self._source.size):
             raise DataError(f"archive bomb: it unpacks to more than {self._limits.ratio:g} times its size")
 
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import lzma
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,6 +72,49 @@ def test_a_pdf_that_inflates_costs_only_itself(tmp_path: Path) -> None:
 def test_archive_bombs(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     with pytest.raises(DataError, match="archive bomb"):
         members(source_of(make(tmp_path)), tmp_path / "out", LIMITS)
+
+
+def tar_of(folder: Path, *entries: tuple[str, bytes, bytes], compressed: bool = True) -> Path:
+    """Name, kind and bytes of each member."""
+    path = folder / ("made.tgz" if compressed else "made.tar")
+    with tarfile.open(path, "w:gz" if compressed else "w") as archive:
+        for name, kind, data in entries:
+            info = tarfile.TarInfo(name)
+            info.type, info.size = kind, len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def test_what_is_no_file_in_an_archive_counts_as_well(tmp_path: Path) -> None:
+    path = tar_of(tmp_path, ("a.txt", tarfile.REGTYPE, b"words"), ("odd", b"Z", bytes(20_000_000)))
+    with pytest.raises(DataError, match="archive bomb"):
+        members(source_of(path), tmp_path / "out", LIMITS)
+    long_name = tar_of(tmp_path, ("a.txt", tarfile.GNUTYPE_LONGNAME, b"n" * 3_000_000), compressed=False)
+    with pytest.raises(DataError, match="header is too long"):
+        members(source_of(long_name), tmp_path / "out", LIMITS)
+
+
+def test_an_archive_that_is_damaged_in_the_middle_is_not_whole(tmp_path: Path) -> None:
+    files = [(name, tarfile.REGTYPE, b"words") for name in ("a.txt", "b.txt", "c.txt")]
+    path = tar_of(tmp_path, *files, compressed=False)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"b.txt") + 10] ^= 0xFF
+    path.write_bytes(data)
+    found, refused = members(source_of(path), tmp_path / "out", LIMITS)
+    assert [one.uri.rsplit("!/")[-1] for one in found] == ["a.txt"]
+    assert [one.source for one in refused] == [str(path)] and "the rest is lost" in refused[0].reason
+
+
+@pytest.mark.parametrize(("suffix", "opener"), [(".gz", gzip.open), (".bz2", bz2.open), (".xz", lzma.open)])
+def test_archives_and_single_files_however_they_are_compressed(tmp_path: Path, suffix: str, opener: Callable[..., Any]) -> None:
+    plain = tar_of(tmp_path, ("a.txt", tarfile.REGTYPE, b"words"), compressed=False).read_bytes()
+    for name, data, wanted in (("box.tar", plain, "a.txt"), ("b.txt", b"words", "b.txt"), ("zeros", bytes(10_240), "zeros")):
+        with opener(tmp_path / f"{name}{suffix}", "wb") as file:
+            file.write(data)
+        found, refused = members(source_of(tmp_path / f"{name}{suffix}"), tmp_path / "out", LIMITS)
+        assert [one.uri.rsplit("!/")[-1] for one in found] == [wanted] and not refused
+    with pytest.raises(DataError, match="empty archive"):
+        members(source_of(write(tmp_path, "zeros.tar", bytes(10_240))), tmp_path / "out", LIMITS)
 
 
 def test_archives_with_too_many_members(tmp_path: Path) -> None:
