@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ckllm.contracts import IngestReport
-from ckllm.errors import StoreError, UsageError
+from ckllm.errors import UpstreamError, UsageError
 from ingestion.options import IngestOptions, ProgressListener
 from ingestion.pipeline import ingest
 from ingestion.run import Continuation
@@ -30,7 +30,7 @@ QUIET_S = 1.0
 LONGEST_WAIT_S = 30.0
 """Where changes never come to rest, a run starts all the same."""
 RETRY_S = 10.0
-"""How long after a run that the store or the disk stopped the next one starts."""
+"""How long after a run that the store, the disk or a server of models stopped the next one starts."""
 _IGNORED = frozenset({"opened", "closed_no_write"})
 
 
@@ -40,8 +40,8 @@ class Between:
 
     release: Callable[[], None] = lambda: None
     """After each run: lets others have what one process at a time can use."""
-    trouble: Callable[[StoreError], None] | None = None
-    """Told of a run that the store stopped; the next one is tried soon. Without it the error ends the watch."""
+    trouble: Callable[[UpstreamError], None] | None = None
+    """Told of a run that was stopped so; the next one is tried soon. Without it the error ends the watch."""
 
 
 @dataclass(slots=True, eq=False)
@@ -118,7 +118,7 @@ def watch(
             carried = Continuation(hashes=hashes)
             try:
                 report = ingest(sources, kb, groups=groups, sync=True, options=options, progress=progress, continuation=carried)
-            except StoreError as error:
+            except UpstreamError as error:
                 if between.trouble is None:
                     raise
                 between.trouble(error)

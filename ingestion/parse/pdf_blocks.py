@@ -55,7 +55,8 @@ def drop_furniture(pages: Sequence[PageLines]) -> int:
     most: Counter[str] = Counter()
     for one in pages:
         places.update({key for line in one.lines if (key := _furniture_key(one.page, line))})
-        most |= Counter(_without_digits(line) for line in one.lines)
+        for text, count in Counter(_without_digits(line) for line in one.lines).items():
+            most[text] = max(most[text], count)  # |= would go over all of them for each page
     wanted = max(3, 0.4 * len(pages))
     seen: dict[str, list[tuple[int, list[int]]]] = {}
     removed = 0

@@ -45,17 +45,14 @@ def cell_text(value: object) -> str:
 def _add_block(builder: TextBuilder, rows: list[list[str]]) -> None:
     """Side by side tables are told apart by empty columns; lines of one cell above a table are its title."""
     for part in _side_by_side(rows):
-        first = 0
-        while (
-            first < len(part) and sum(map(bool, part[first])) == 1 and max((sum(map(bool, row)) for row in part), default=0) > 1
-        ):
-            builder.append(ElementKind.PARAGRAPH, "".join(part[first]))
-            first += 1
-        if max((sum(map(bool, row)) for row in part[first:]), default=0) <= 1 and len(part) - first <= 2:
-            for row in part[first:]:
-                builder.append(ElementKind.PARAGRAPH, "".join(row))
-        else:
-            builder.table(part[first:])
+        filled = [sum(map(bool, row)) for row in part]
+        first = next((place for place, cells in enumerate(filled) if cells > 1), 0)
+        lines, table = part[:first], part[first:]
+        if max(filled, default=0) <= 1 and len(table) <= 2:
+            lines, table = part, []
+        for row in lines:
+            builder.append(ElementKind.PARAGRAPH, "".join(row))
+        builder.table(table)
 
 
 def _side_by_side(rows: list[list[str]]) -> list[list[list[str]]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ckllm.contracts import IngestReport
-from ckllm.errors import StoreError, UsageError
+from ckllm.errors import StoreError, UpstreamError, UsageError
 from ingestion import watch as module
 from ingestion.pipeline import ingest
 from ingestion.run import Continuation
@@ -48,8 +48,9 @@ def test_changes_are_followed_until_stopped(kb: Collection, folder: Path, monkey
     kb.check()
 
 
-def test_the_store_is_released_after_each_run_and_waited_for(
-    kb: Collection, folder: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", [StoreError, UpstreamError])
+def test_the_store_is_released_after_each_run_and_it_or_a_server_waited_for(
+    kb: Collection, folder: Path, monkeypatch: pytest.MonkeyPatch, kind: type[UpstreamError]
 ) -> None:
     monkeypatch.setattr(module, "QUIET_S", 0.05)
     monkeypatch.setattr(module, "RETRY_S", 0.05)
@@ -59,7 +60,7 @@ def test_the_store_is_released_after_each_run_and_waited_for(
     def first_time_locked(*args: object, **options: object) -> IngestReport:
         happened.append("run")
         if happened.count("run") == 1:
-            raise StoreError("the store is open in another process")
+            raise kind("the store is open in another process")
         return real(*args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "ingest", first_time_locked)
