@@ -27,11 +27,11 @@ INDEX = IndexDescription("main", "hashing-16", DIMENSION)
 ROOT = Path(__file__).parents[2]
 
 HOLD = """
-import sys, time
+import sys
 from ckllm.store.milvus import MilvusStore
 store = MilvusStore(sys.argv[1])
 print("open", flush=True)
-time.sleep(float(sys.argv[2]))
+sys.stdin.read()
 store.close()
 """
 
@@ -95,20 +95,26 @@ store.close()
 
 def spawn(code: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        [sys.executable, "-c", code, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
     )
 
 
 def test_a_folder_in_use_is_waited_for_and_then_named(tmp_path: Path) -> None:
     folder = tmp_path / "milvus.db"
-    other = spawn(HOLD, str(folder), "4")
-    assert other.stdout is not None and other.stdout.readline() == "open\n"
+    other = spawn(HOLD, str(folder))
+    assert other.stdout is not None and other.stdin is not None and other.stdout.readline() == "open\n"
     begun = time.monotonic()
     with pytest.raises(StoreError, match=r"milvus\.db is open in another process \(waited 0.5 s\).*lock_timeout_s") as error:
         MilvusStore(str(folder), lock_timeout_s=0.5)
-    assert time.monotonic() - begun < 3 and "\n" not in str(error.value)
-    MilvusStore(str(folder), lock_timeout_s=60).close()
-    assert other.wait(20) == 0
+    assert time.monotonic() - begun < 20 and "\n" not in str(error.value)
+    threading.Timer(1.0, other.stdin.close).start()
+    MilvusStore(str(folder), lock_timeout_s=120).close()
+    assert other.wait(60) == 0
 
 
 @pytest.mark.parametrize("after", [5, 32])
@@ -344,7 +350,7 @@ def test_what_cannot_be_opened_says_why(tmp_path: Path, capfd: pytest.CaptureFix
     begun = time.monotonic()
     with pytest.raises(StoreError, match="not reachable") as error:
         MilvusStore(f"http://127.0.0.1:{free_port()}")
-    assert time.monotonic() - begun < 12 and "\n" not in str(error.value)
+    assert time.monotonic() - begun < 40 and "\n" not in str(error.value)
     store = MilvusStore(str(tmp_path / "lite"))
     with pytest.raises(StoreError, match=r"does not exist|not found|can't find"):
         store.count("nothing_there", ["v"])
@@ -369,7 +375,7 @@ def test_a_server_that_goes_away_is_reported(
         begun = time.monotonic()
         with pytest.raises(StoreError, match=r"not reachable.*store\.uri") as error:
             store.search_lexical("main", ["x"], 3, Filter())
-        assert time.monotonic() - begun < 12 and "Traceback" not in str(error.value)
+        assert time.monotonic() - begun < 40 and "Traceback" not in str(error.value)
         store.close()
     finally:
         server.kill()
