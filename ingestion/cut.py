@@ -167,7 +167,7 @@ def _beginning(text: str, earliest: int, latest: int) -> int:
         found = pattern.search(text, earliest, latest)
         if found and found.end() < latest:
             return found.end()
-    return whole_character(text, earliest) if earliest < latest else latest
+    return min(whole_character(text, earliest), latest)
 
 
 def halve(text: str, span: Span) -> list[Span]:

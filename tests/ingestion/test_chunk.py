@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ckllm.contracts import Chunk, Document, ElementKind, PageSpan
 from ckllm.embedding.hashing import HashingEmbedder
 from ingestion.chunk import chunks_of
+from ingestion.cut import Costs, with_overlap
 from tests.ingestion.documents import document_of, documents
 
 EMBEDDER = HashingEmbedder()
@@ -125,6 +126,13 @@ def test_a_run_without_white_space_is_cut_without_parting_letters_from_their_mar
     chunks = chunked(document_of((ElementKind.PARAGRAPH, text)), chunk_tokens=16)
     assert all(len(chunk.text) <= 16 * 16 for chunk in chunks)
     assert "".join(chunk.text for chunk in chunks).count("क") >= 3000
+
+
+@pytest.mark.parametrize("cut", range(3, 24))
+def test_pieces_that_overlap_in_nothing_but_marks_leave_nothing_out(cut: int) -> None:
+    text = "one b" + "\u0308" * 20 + " c"
+    (_, end), (start, _) = with_overlap(text, [(0, cut), (cut, len(text))], 1, Costs(HashingEmbedder(8)))
+    assert start <= end == cut
 
 
 def test_a_document_of_white_space_has_no_chunks() -> None:
