@@ -105,11 +105,16 @@ class RayParsers:
     def submit(self, source: Source, media_type: str = "") -> Future[Document]:
         """A future of the document. It fails with DataError where the file cannot be parsed, UpstreamError where Ray fails."""
         future: Future[Document] = Future()
-        reference = self._task.remote(source.path.read_bytes(), source, media_type, self._limits)
         with self._lock:
             if self._closed:
                 raise RuntimeError("the parsers are closed")
             self._waiting.add(future)
+        try:
+            data = source.path.read_bytes()
+        except OSError as error:  # it is gone since it was found
+            self._end(future, DataError(f"cannot be read: {error.strerror or error}"))
+            return future
+        reference = self._task.remote(data, source, media_type, self._limits)
         # a future of Ray's keeps the result, a callback does not wait for it in a thread
         reference.future().add_done_callback(functools.partial(self._settle, future))
         return future

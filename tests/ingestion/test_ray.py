@@ -12,12 +12,12 @@ import pytest
 from ckllm.config import EmbeddingSettings
 from ckllm.contracts import Source, VersionState
 from ckllm.embedding.hashing import HashingEmbedder
-from ckllm.errors import UpstreamError
+from ckllm.errors import DataError, UpstreamError
 from ckllm.knowledge_base import KnowledgeBase
 from ingestion import ingest
 from ingestion.options import Progress
 from ingestion.parse.worker import ParserPool
-from ingestion.ray_runner import Limits, Parsed, RayRunner, _brought_here, embed_there, parse_there
+from ingestion.ray_runner import Limits, Parsed, RayParsers, RayRunner, _brought_here, embed_there, parse_there
 from tests.ingestion.kill_driver import SMALL_STEPS, opened
 
 LIMITS = Limits(60, 2048, 10_000_000)
@@ -55,6 +55,16 @@ def test_a_file_that_cannot_be_parsed_on_a_node_has_its_reason(tmp_path: Path) -
     told = parse_there(file.read_bytes(), source(file), "", LIMITS)
     assert isinstance(told, str)
     assert "\n" not in told
+
+
+def test_a_file_that_is_gone_when_it_is_sent_costs_itself_alone(tmp_path: Path) -> None:
+    class Ray:
+        def remote(self, **_: Any) -> Any:
+            return lambda task: task
+
+    gone = Source(str(tmp_path / "gone.txt"), tmp_path / "gone.txt", 4, "0" * 64)
+    with pytest.raises(DataError, match="No such file"):
+        RayParsers(Ray(), LIMITS, tmp_path).submit(gone).result(1)
 
 
 def test_a_node_embeds_as_here_and_refuses_another_model(tmp_path: Path) -> None:
