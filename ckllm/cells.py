@@ -17,10 +17,10 @@ def readable(text: str) -> str:
     lines = text.split("\n")
     shown: list[str] = []
     in_row = False
-    for line in lines:
+    for at, line in enumerate(lines):
         if _RULE.fullmatch(line):
             continue
-        cells = _cells(line)
+        cells = _cells(line, beside=any(" | " in other for other in (*lines[max(0, at - 1) : at], *lines[at + 1 : at + 2])))
         if cells and in_row:
             shown[-1] += ";"
         shown.append(BETWEEN.join(cells) if cells else line)
@@ -28,10 +28,12 @@ def readable(text: str) -> str:
     return "\n".join(shown)
 
 
-def _cells(line: str) -> list[str]:
-    """The cells of a row that hold something; none for a line that is no row: a formula, a command with a pipe."""
+def _cells(line: str, *, beside: bool) -> list[str]:
+    """The cells of a row that hold something; none for a line that is no row: a formula, a command with a pipe. `beside`: the
+    line before or behind has a bar too, as in a table of two columns.
+    """
     bare = line.strip()
     framed = len(bare) > 2 and bare.startswith("|") and bare.endswith("|") and not bare.endswith("\\|")
-    if not framed and (bare.count(" | ") < 2 or _COMMAND.search(bare)):
+    if not framed and (bare.count(" | ") < (1 if beside else 2) or _COMMAND.search(bare)):
         return []
     return [kept for cell in _BAR.split(bare) if (kept := cell.strip().replace("\\|", "|"))]

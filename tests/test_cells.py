@@ -16,6 +16,7 @@ from ckllm.cells import readable
             "| Name | City |\n|---|:--:|\n| A \\| B | Rome |\n| C |  |\n\nText after.",
             "Name · City;\nA | B · Rome;\nC\n\nText after.",
         ),
+        ("What | Price\nLocker | 5 crowns\nKey | 2 crowns", "What · Price;\nLocker · 5 crowns;\nKey · 2 crowns"),
         ("cat a | sort", "cat a | sort"),
         ("cat a | sort -u | wc", "cat a | sort -u | wc"),
         ("P(a | b) is small.", "P(a | b) is small."),
