@@ -81,10 +81,10 @@ def test_no_expert_is_chosen_that_does_not_ship() -> None:
 
 
 def test_a_question_that_is_made_to_be_slow_is_not() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     for hard in ("in more " * 3000, "please " * 3000, "could you " * 5000):
         WordingRouter("qa", tuple(WORDINGS)).route([RouteRequest(hard)])
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_the_settings_decide_the_default(tmp_path: Path) -> None:

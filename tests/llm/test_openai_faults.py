@@ -47,14 +47,12 @@ def test_a_refused_request_is_the_callers_error(server: FakeServer, llm: OpenAiC
         llm.run("hello")
 
 
-@pytest.mark.parametrize(("mode", "delay_s"), [("silent", 3.0), ("slow", 3.0)])
-def test_a_server_that_goes_silent_is_given_up_in_time(
-    server: FakeServer, llm: OpenAiCompatibleLLM, mode: Mode, delay_s: float
-) -> None:
+@pytest.mark.parametrize("mode", ["silent", "slow"])
+def test_a_server_that_goes_silent_is_given_up_in_time(server: FakeServer, llm: OpenAiCompatibleLLM, mode: Mode) -> None:
     began = time.monotonic()
-    with server.behaving(mode, delay_s=delay_s), pytest.raises(UpstreamError, match=r"1 s"):
+    with server.behaving(mode, delay_s=60), pytest.raises(UpstreamError, match=r"1 s"):
         llm.run("hello")
-    assert time.monotonic() - began < 2.9
+    assert time.monotonic() - began < 30
 
 
 def test_a_server_that_is_down() -> None:

@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import json
 import socket
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -180,28 +179,26 @@ def slow_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_goes_away_stops_the_model(slow_service: Served, stream: bool) -> None:
+def test_a_client_that_goes_away_stops_the_model(slow_service: Served, stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slow_service.llm, "_fault", Fault(delay_s=2))  # twenty seconds for the whole answer
     body = json.dumps(chat(QUESTION, stream=stream, draft=True)).encode()
     head = f"POST {CHAT} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     asked = len(slow_service.llm.requests)
     with socket.create_connection(("127.0.0.1", slow_service.port), timeout=10) as connection:
         connection.sendall(head.encode() + body)
         wait_for(lambda: slow_service.llm.active == 1)
-    began = time.monotonic()
-    wait_for(lambda: slow_service.llm.active == 0, 5)
-    assert time.monotonic() - began < 0.8, "the answer takes longer than that when nobody stops it"
+    wait_for(lambda: slow_service.llm.active == 0)
     assert len(slow_service.llm.requests) == asked + 1
     wait_for(lambda: slow_service.core.turns.taken == 0)
 
 
-def test_search_is_answered_while_the_model_is_busy(slow_service: Served) -> None:
+def test_search_is_answered_while_the_model_is_busy(slow_service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slow_service.llm, "_fault", Fault(delay_s=2))
     with slow_service.client() as client:
         events = client.stream(QUESTION)
         next(events)
         wait_for(lambda: slow_service.llm.active == 1)
-        began = time.monotonic()
         assert client.search("ropeway").hits
-        assert time.monotonic() - began < 1
         assert slow_service.llm.active == 1
         events.close()  # type: ignore[attr-defined]
 

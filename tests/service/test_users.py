@@ -11,7 +11,7 @@ import pytest
 
 from ckllm.contracts import Access, Rejected
 from ckllm.service.jobs import Jobs
-from tests.service.serving import TOKEN, Served, chat, envelope, served
+from tests.service.serving import TOKEN, Served, chat, envelope, served, wait_for
 
 SECRET = "The payroll cipher of the red group is quillfeather 88.\n"
 NOWHERE = "0" * 32
@@ -270,16 +270,19 @@ def test_administrators_make_and_revoke_keys(shared: Shared) -> None:
 
 
 def test_writes_and_refusals_are_in_the_audit_log(shared: Shared) -> None:
-    import time
+    def rows() -> list[dict[str, Any]]:
+        return list(shared.call("rosa", "GET", "/v1/audit").json()["audit"])
+
+    def refusals() -> list[dict[str, Any]]:
+        return [row for row in rows() if row["user"] == "bruno" and row["method"] == "DELETE"]
 
     shared.call("bruno", "DELETE", "/v1/documents/{document}")
-    time.sleep(0.6)
-    rows = shared.call("rosa", "GET", "/v1/audit").json()["audit"]
-    refused = next(row for row in rows if row["user"] == "bruno" and row["method"] == "DELETE")
+    wait_for(lambda: bool(refusals()))  # rows are written behind the requests
+    refused = refusals()[0]
     assert refused["status"] == 403
     assert refused["path"].endswith(shared.ids["document"])
-    assert any(row["user"] == "rosa" and row["path"] == "/v1/documents" and row["status"] == 202 for row in rows)
-    assert not any(row["path"] == "/v1/search" and row["status"] == 200 for row in rows)
+    assert any(row["user"] == "rosa" and row["path"] == "/v1/documents" and row["status"] == 202 for row in rows())
+    assert not any(row["path"] == "/v1/search" and row["status"] == 200 for row in rows())
 
 
 def test_the_owner_looks_with_a_users_eyes(shared: Shared) -> None:
