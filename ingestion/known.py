@@ -83,6 +83,10 @@ class Known:
         failure = self._failures.get(uri)
         return Rejected(uri, failure.stage, failure.reason) if failure else None  # type: ignore[arg-type]
 
+    def settled(self, uri: str) -> bool:
+        """Whether nothing of a source failed, or was begun and not finished."""
+        return uri not in self._failures and uri not in self._pending
+
     def document_id(self, uri: str) -> str | None:
         """Its id, if a document of that name is known, in whatever state."""
         return self._ids.get(uri)

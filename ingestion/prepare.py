@@ -202,7 +202,7 @@ class Preparation:
 
     def _unchanged(self, job: Job) -> None:
         uri = job.source.uri
-        if self.known.failure(uri) is not None:
+        if not self.known.settled(uri):
             self.target.catalogue.settle([job.document_id])
         if self.known.was_live(uri):
             self.account.unchanged(uri)

@@ -148,10 +148,13 @@ class Catalogue(CatalogueReader):
             connection.execute(insert(attempt_table).values(document_id=document_id, groups=pack_names(groups)))
 
     def settle(self, document_ids: Iterable[str]) -> None:
-        """Forget the last failure of documents: their source is again what their live version was made of."""
+        """Forget what failed, or was not finished, of documents: their source is again what their live version was made of."""
         with self._writing() as connection:
             for ids in _batches(document_ids):
                 mine = (document_table.c.id.in_(ids), _has_live())
+                of_mine = version_table.c.document_id.in_(select(document_table.c.id).where(*mine))
+                begun = (of_mine, version_table.c.state.in_(UNFINISHED))
+                connection.execute(update(version_table).where(*begun).values(state=VersionState.OBSOLETE))
                 values = {"failed_stage": "", "failed_reason": None, "failed_sha256": ""}
                 connection.execute(update(document_table).where(*mine).values(**values))
 

@@ -122,6 +122,22 @@ def test_after_a_cut_at_any_step_the_next_run_ends_as_a_clean_one(
         scenario.finish(kb, where)
 
 
+def test_after_a_cut_a_run_over_what_was_there_before_ends_as_before(tmp_path: Path, inline: type[InlineParsers]) -> None:
+    """The changes are taken back: nothing that was begun of them may stay."""
+    scenario = Scenario(tmp_path)
+    for step in range(2, 40, 3):
+        kb, fuse = scenario.copy(), Fuse(step, after=True)
+        scenario.run(kb, fuse)
+        for name in ("comes.txt", "bad.txt"):
+            (scenario.folder / name).unlink()
+        first_edition(scenario.folder)
+        ingest([scenario.folder], kb, sync=True, options=OPTIONS)
+        assert kb.stored() == scenario.before, f"cut at {fuse.last}, step {step}"
+        kb.check()
+        kb.catalogue.close()
+        second_edition(scenario.folder)
+
+
 def test_a_second_cut_during_recovery_does_no_harm(scenario: Scenario) -> None:
     for first, second in itertools.product((12, 18, 24, 30), (1, 2, 3, 5)):
         kb = scenario.copy()

@@ -412,6 +412,26 @@ def test_a_store_that_goes_away_ends_the_run_and_the_next_one_finishes(
     kb.check()
 
 
+def test_what_was_begun_of_a_change_that_was_taken_back_goes(
+    kb: Collection, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (a,) = write(folder, {"a.txt": TEXT})
+    ingest([folder], kb)
+    a.write_text("What should never have been written down.")
+
+    def fail(*_: object) -> None:
+        raise StoreError("the store is not reachable")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(kb.store, "upsert", fail)
+        with pytest.raises(StoreError):
+            ingest([folder], kb)
+    a.write_text(TEXT)
+    assert counts(ingest([folder], kb)) == (0, 0, 1, 0, 0)
+    kb.check()
+    assert retry(kb).unchanged == 0, "there is nothing left to try"
+
+
 def test_a_full_disk_is_a_store_error(kb: Collection, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(folder, {"a.txt": TEXT})
 
