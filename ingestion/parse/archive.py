@@ -16,6 +16,7 @@ import tarfile
 import unicodedata
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -236,6 +237,8 @@ class _Unpacking:
         self.encrypted = 0
         self._source, self._folder, self._limits = source, folder, limits
         self._seen: set[str] = set()
+        self._times: Counter[str] = Counter()
+        """How often a name came again."""
         self._entries = 0
         self._bytes = 0
 
@@ -263,10 +266,10 @@ class _Unpacking:
         self.found.append(replace(Source(uri, path, size, sha256), modified=entry.modified))
 
     def _unique(self, name: str) -> str:
-        number, candidate = 1, name
+        candidate = name
         while candidate in self._seen:
-            number += 1
-            candidate = f"{name}#{number}"
+            self._times[name] += 1
+            candidate = f"{name}#{self._times[name] + 1}"
         self._seen.add(candidate)
         return candidate
 
