@@ -13,6 +13,7 @@ from typing import Any
 from ckllm.contracts import Chunk, Document, ElementKind, PageSpan, RowSet
 from ckllm.errors import DataError
 from ckllm.store.catalogue import StoredVersion
+from ckllm.store.catalogue_rows import storable
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +66,14 @@ def unpacked(row: dict[str, Any]) -> PortableDocument:
                 for page, start, end, width, height in row["pages"]
             ),
             boxes=_boxes(row["boxes"], len(text)),
-            lang=str(row["lang"]),
-            media_type=str(row["media_type"]),
+            lang=storable(str(row["lang"])),
+            media_type=storable(str(row["media_type"])),
             warnings=tuple(str(warning) for warning in row["warnings"]),
             row_sets=tuple(_row_set(one, len(text)) for one in row.get("row_sets", ())),
         )
         chunks = tuple(
             PortableChunk(
-                int(start), int(end), str(context), None if page is None else int(page), str(section), ElementKind(kind)
+                int(start), int(end), str(context), None if page is None else _page(page), str(section), ElementKind(kind)
             )
             for start, end, context, page, section, kind in row["chunks"]
         )
@@ -87,8 +88,15 @@ def unpacked(row: dict[str, Any]) -> PortableDocument:
             document=document,
             chunks=chunks,
         )
-    except (KeyError, TypeError, ValueError, zlib.error) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, zlib.error) as error:
         raise DataError(f"a document in it cannot be read: {type(error).__name__}: {error}") from None
+
+
+def _page(value: Any) -> int:
+    number = int(value)
+    if not 0 < number < 1 << 31:
+        raise ValueError(f"no page has the number {number}")
+    return number
 
 
 def _row_set(values: Sequence[Any], characters: int) -> RowSet:

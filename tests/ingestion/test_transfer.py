@@ -72,6 +72,10 @@ def test_pages_and_boxes_travel(filled: Collection, tmp_path: Path) -> None:
     assert unpacked(line).document == document
     with pytest.raises(DataError, match="rows outside the text"):
         unpacked({**line, "row_sets": [[0, 9, [0, 12], 1, False]]})
+    for forged in ({"row_sets": [[float("inf"), 9, [0], 1, False]]}, {"chunks": [[0, 9, "", 10**30, "", "paragraph"]]}):
+        with pytest.raises(DataError, match="cannot be read"):
+            unpacked({**line, **forged})
+    assert unpacked({**line, "lang": "\ud800"}).document.lang == "\\ud800"
 
 
 def test_an_import_that_is_killed_can_be_repeated(filled: Collection, tmp_path: Path) -> None:
