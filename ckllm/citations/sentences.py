@@ -21,6 +21,10 @@ _BREAK = regex.compile(
     """,
     regex.VERBOSE,
 )
+_CLOSING = regex.compile(r"(?<=\S)[*_]{1,3}(?=\s|$)")
+"""Marks of emphasis that end with what they emphasise: a sentence, or a label before one ("**Note.** The next")."""
+_LABEL = 30
+"""Characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +45,16 @@ def split_sentences(text: str, lang: str = "") -> list[Span]:
 
     found: list[Span] = []
     for begin, block in blocks(text):
-        at = 0
+        start = end = 0
         for boundary in get_sentence_boundaries(lang or "en", block):
-            piece = boundary["text"]
-            at = block.index(piece, at)
-            found.extend(_trimmed(text, begin + at, begin + at + len(piece)))
-            at += len(piece)
-        found.extend(_trimmed(text, begin + at, begin + len(block)))
+            place = block.index(boundary["text"], end)
+            end = place + len(boundary["text"])
+            closing = _CLOSING.match(block, place)
+            if not closing or place - start > _LABEL:
+                cut = closing.end() if closing else place
+                found.extend(_trimmed(text, begin + start, begin + cut))
+                start = cut
+        found.extend(_trimmed(text, begin + start, begin + len(block)))
     return found
 
 

@@ -39,6 +39,15 @@ def test_a_line_break_inside_a_sentence_does_not_end_it() -> None:
     ]
 
 
+def test_emphasis_ends_with_what_it_emphasises() -> None:
+    text = "**Note.** The valve closes. *It opens again at five bar on its own.* Then it _holds._"
+    assert [span.text for span in split_sentences(text)] == [
+        "**Note.** The valve closes.",
+        "*It opens again at five bar on its own.*",
+        "Then it _holds._",
+    ]
+
+
 def test_items_and_rows_end_at_their_line() -> None:
     text = "Steps:\n- drain the tank\n- close the valve\n\n| part | bar |\n| valve | 5 |"
     assert [span.text for span in split_sentences(text)] == [
