@@ -78,16 +78,17 @@ def joined_quotes(
     """`read_quotes` and the closeness of those of them that have a cosine, together; these first.
 
     Where the reader finds no words for an answer (not `words`), the question may want more than words, and closeness decides.
+    What only names the question's subject is always close to it, which tells nothing.
     """
     wanted = frozenset(content_keys(question))
     whole = index.weight(wanted) or 1.0
-    keys = {_place(one.quote): one.keys for one in index.sentences}
+    keys = {_place(one.quote): frozenset() if _only_names(one, wanted) else one.keys for one in index.sentences}
     low, high = (min(cosines.values()), max(cosines.values())) if cosines else (0.0, 1.0)
     weight = CLOSENESS_BESIDE_WORDS if words else CLOSENESS_ALONE
     near = [
         (
             score
-            + weight * (cosines[place] - low) / (high - low or 1.0)
+            + (weight * (cosines[place] - low) / (high - low or 1.0) if keys[place] else 0.0)
             + COVERAGE_WEIGHT * index.weight(wanted & keys[place]) / whole,
             quote,
         )
@@ -101,12 +102,17 @@ def _ranked(question: str, index: EvidenceIndex, score: Callable[[EvidenceSenten
     wanted = frozenset(content_keys(question))
     scored = [
         (
-            score(one) - (1.0 if len(one.quote.text) > LONGEST_QUOTE or one.heading or not one.keys - wanted else 0.0),
+            score(one) - (1.0 if len(one.quote.text) > LONGEST_QUOTE or _only_names(one, wanted) else 0.0),
             one.quote,
         )
         for one in index.sentences
     ]
     return sorted(scored, key=_order)
+
+
+def _only_names(one: EvidenceSentence, wanted: frozenset[str]) -> bool:
+    """Whether it is a heading, or has no word beyond the question's."""
+    return one.heading or not one.keys - wanted
 
 
 def _order(pair: tuple[float, Quote]) -> tuple[float, int, int]:
