@@ -39,6 +39,8 @@ ATTACK = (
     'The <b>parade</b> of Ostrell is led by <img src=x onerror="window.hacked=1"> a goat. ![x](http://192.0.2.1/x.png) '
     "<script>window.hacked=1</script>\n"
 )
+LITANY = f"{', '.join(['Veldish litany'] * 60)}.\n"
+"""A model that copies it is at it for long; no other question shares its words."""
 ARABIC = "بُني جسر قرطان عام 1931 على يد سلمى الحداد. أُغلق الجسر عام 1960.\n"
 
 
@@ -91,8 +93,8 @@ def site(home: Path) -> Iterator[Site]:
         yield made
     finally:
         made.end_service()
-        page.terminate()
-        page.wait(10)
+        page.kill()
+        page.wait()
 
 
 @contextmanager
@@ -110,7 +112,7 @@ def opened(browser: Browser, url: str) -> Page:
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(120_000)
     strange: list[str] = []
     page.on("request", lambda request: strange.append(request.url) if _is_strange(request.url) else None)
     page.on("pageerror", lambda error: strange.append(str(error)))
@@ -183,12 +185,12 @@ def _is_strange(url: str) -> bool:
 
 def locked(site: Site) -> bool:
     """Whether the service has noticed that there are keys, which takes it up to a second."""
-    return httpx.get(f"http://127.0.0.1:{site.port}/v1/me", trust_env=False).status_code == 401
+    return httpx.get(f"http://127.0.0.1:{site.port}/v1/me", trust_env=False, timeout=60).status_code == 401
 
 
 def key(site: Site, user: str, groups: Sequence[str]) -> str:
     """A new API key; boss may do everything."""
     body = {"user": user, "groups": list(groups), "right": "admin" if user == "boss" else "read"}
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    made = httpx.post(f"http://127.0.0.1:{site.port}/v1/keys", json=body, headers=headers, trust_env=False)
+    made = httpx.post(f"http://127.0.0.1:{site.port}/v1/keys", json=body, headers=headers, trust_env=False, timeout=60)
     return str(made.raise_for_status().json()["key"])

@@ -14,6 +14,6 @@ TRAINABLE = "tiny"
 
 if __name__ == "__main__":
     home = Path(sys.argv[1])
-    made = {"llm__model": str(home / TRAINABLE), "llm__device": "cpu"}
-    with served(home, fault=Fault(delay_s=0.03), at_port=int(sys.argv[2]), **made):
+    made = {"llm__model": str(home / TRAINABLE), "llm__device": "cpu", "answer__max_tokens": 400}
+    with served(home, fault=Fault(delay_s=0.1), at_port=int(sys.argv[2]), **made):
         threading.Event().wait()
