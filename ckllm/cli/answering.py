@@ -12,7 +12,7 @@ import typer
 from ckllm.cli import batch as batch_rows
 from ckllm.cli import output
 from ckllm.cli.session import AsUser, Collection, Json, session
-from ckllm.errors import CkllmError, UsageError
+from ckllm.errors import CkllmError, StoreError, UsageError
 
 if TYPE_CHECKING:
     from ckllm.asking import AskOptions
@@ -134,8 +134,10 @@ def chat(
         while (question := _next_question()) is not None:
             try:
                 answer = kb.ask(question, expert=expert, user=as_user, history=tuple(history))
-            except UsageError as error:
-                typer.echo(str(error), err=True)
+            except CkllmError as error:
+                if isinstance(error, StoreError):
+                    raise
+                typer.echo(str(error), err=True)  # the conversation is still there: the same can be asked again, or another thing
                 continue
             if as_json:
                 output.print_json(answer.as_json())

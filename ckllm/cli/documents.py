@@ -10,9 +10,10 @@ import typer
 
 from ckllm.cli import output
 from ckllm.cli.session import AsUser, Json, session
-from ckllm.errors import UsageError
 
 app = typer.Typer(help="List, show, remove and retry documents.", no_args_is_help=True)
+WIDE = 120
+"""Columns of a terminal in which a document's line has room for all that there is to say of it."""
 AnyCollection = Annotated[str | None, typer.Option("--collection", "-c", help="Only this collection.", metavar="NAME")]
 Ids = Annotated[list[str], typer.Argument(help="Document ids, as `documents list` shows them.", metavar="ID…")]
 
@@ -29,20 +30,24 @@ def list_documents(
 
     Example: ckllm documents list --state failed
     """
-    if state is not None and state not in ("live", "pending", "failed"):
-        raise UsageError(f"--state {state}: give live, pending or failed")
     with session(context).open(collection or "main") as kb:
-        known = kb.documents(everywhere=collection is None, user=as_user)
+        rows = kb.documents(everywhere=collection is None, user=as_user, state=state)
         collections = [row.name for row in kb.catalogue.collections()]
-    rows = [row for row in known if state in (None, _kind(row.state))]
     if as_json:
         output.print_json([row.as_json() for row in rows])
         return
-    output.print_table(
-        ("id", "state", "chunks", "pages", "lang", "title", "source", "reason"),
-        ((row.id, row.state, row.chunks, row.pages or "", row.lang, row.title, row.source, row.reason or "") for row in rows),
-        empty=_why_none(collection, collections, state),
-    )
+    cells = [row.as_json() | {"pages": row.pages or ""} for row in rows]
+    columns = [name for name in _columns() if name != "reason" or any(row.reason for row in rows)]
+    empty = _why_none(collection, collections, state)
+    output.print_table(columns, ([cell.get(name) for name in columns] for cell in cells), empty=empty)
+
+
+def _columns() -> tuple[str, ...]:
+    """What there is room for beside an id."""
+    out = output.console()
+    if out.is_terminal and out.width < WIDE:
+        return ("id", "state", "title", "reason")
+    return ("id", "state", "chunks", "pages", "lang", "title", "source", "reason")
 
 
 def _why_none(collection: str | None, collections: Sequence[str], state: str | None) -> str:
@@ -51,10 +56,6 @@ def _why_none(collection: str | None, collections: Sequence[str], state: str | N
     if state is not None:
         return f"No {state} documents."
     return "No documents yet: `ckllm ingest FOLDER` adds some."
-
-
-def _kind(state: str) -> str:
-    return {"LIVE": "live", "FAILED": "failed"}.get(state, "pending")
 
 
 @app.command()

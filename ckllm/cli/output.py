@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ckllm.errors import UsageError
 from ckllm.json_text import json_text
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 SNIPPET = 240
 """Characters of a passage that a terminal listing shows."""
+PIPE_WIDTH = 100_000
 
 
 def print_json(value: Any) -> None:
@@ -36,14 +38,21 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
-    """A table for people; `empty` is said where there are no rows."""
-    from rich.markup import escape
-    from rich.table import Table
+    """A table for people; `empty` is said where there are no rows. The first column is never cut: it is what commands take.
 
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    In a pipe, where no terminal is as narrow as that, nothing is.
+    """
+    from rich.markup import escape
+    from rich.table import Column, Table
+
+    out = console()
+    if not out.is_terminal:
+        out.width = PIPE_WIDTH
+    first, *others = columns
+    table = Table(Column(first, no_wrap=True), *others, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*(escape("" if cell is None else str(cell)) for cell in row))
-    console().print(table if table.row_count else empty, markup=False)
+    out.print(table if table.row_count else empty, markup=False)
 
 
 def print_hits(hits: Sequence[Hit]) -> None:
@@ -101,6 +110,9 @@ def place(found: Hit | Citation) -> str:
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Ask before something is deleted; `--yes` and a pipe without a terminal need no answer and give none."""
-    if not yes and not typer.confirm(question, err=True):
-        raise typer.Exit(2)
+    """Ask before something is deleted, unless `yes`. Ends with exit code 2 at a no; UsageError where nobody answers."""
+    try:
+        if not yes and not typer.confirm(question, err=True):
+            raise typer.Exit(2)
+    except typer.Abort:
+        raise UsageError("nothing was deleted, since nobody has answered: give --yes where nobody can be asked") from None

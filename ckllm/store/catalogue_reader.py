@@ -23,7 +23,7 @@ from ckllm.contracts import (
     PageSpan,
     VersionState,
 )
-from ckllm.errors import StoreError, UnknownDocumentError
+from ckllm.errors import StoreError, UnknownDocumentError, UsageError
 from ckllm.store.boxes import merge_lines, unpack
 from ckllm.store.catalogue_row_sets import RowSetReader
 from ckllm.store.catalogue_rows import (
@@ -175,7 +175,12 @@ class CatalogueReader(RowSetReader):
     # -- documents as people see them
 
     def documents(self, collection: str | None = None, access: Access = OWNER, state: str | None = None) -> list[DocumentRow]:
-        """Live, pending and failed documents that are visible, by collection and source; `state` in any case."""
+        """Live, pending and failed documents that are visible, by collection and source.
+
+        `state`: only those of one of the three, in any case; UsageError for another.
+        """
+        if state is not None and state.upper() not in ("LIVE", "PENDING", "FAILED"):
+            raise UsageError(f"there is no state {state[:80]!r}: give live, pending or failed")
         query = select(document_table).order_by(document_table.c.collection, document_table.c.source)
         shown = select(version_table).where(version_table.c.state.in_((VersionState.LIVE, *UNFINISHED)))
         if collection is not None:
@@ -188,7 +193,7 @@ class CatalogueReader(RowSetReader):
                 if row.document_id not in versions or row.state == VersionState.LIVE:
                     versions[row.document_id] = row
         rows = (_document_row(row, versions.get(row.id)) for row in documents if visible(unpack_names(row.groups), access))
-        return [row for row in rows if state is None or row.state == state.upper()]
+        return [row for row in rows if state is None or state.upper() == ("PENDING" if row.state in UNFINISHED else row.state)]
 
     def document_text(self, document_ids: Sequence[str], access: Access = OWNER) -> list[DocumentText]:
         """The live text of documents, in the order asked, or the reason why there is none. UnknownDocumentError names an id that

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,16 @@ def test_collections_are_created_listed_and_deleted(run: Run, notes: Path) -> No
     assert listed == {"river": 3, "empty": 0}
     assert run("collections", "delete", "river", "--yes", "--json").json == {"deleted": "river", "documents": 3}
     assert run("search", "ferry", "--collection", "river").code == 2
+
+
+def test_nothing_is_deleted_unless_somebody_says_yes(run: Run, notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("ingest", notes)
+    for said, told in (("n\n", "Delete collection main"), ("", "--yes")):
+        monkeypatch.setattr("sys.stdin", io.StringIO(said))
+        done = run("collections", "delete", "main")
+        assert done.code == 2
+        assert told in done.err
+    assert len(run("documents", "list", "--json").json) == 3
 
 
 def test_reembed_moves_to_another_embedder(

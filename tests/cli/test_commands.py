@@ -6,9 +6,13 @@ import io
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ckllm.contracts import Answer
+from ckllm.errors import UpstreamError
+from ckllm.knowledge_base import KnowledgeBase
 from tests.cli.conftest import Run
 
 HIT_KEYS = {"rank", "score", "text", "source", "title", "page", "section", "start", "end", "document_id", "chunk_id", "found_by"}
@@ -121,6 +125,25 @@ def test_documents_can_be_listed_and_removed(run: Run, notes: Path) -> None:
     assert all(hit["document_id"] != ferry for hit in hits)
 
 
+@pytest.mark.parametrize("width", ["80", "200"])
+def test_a_listing_shows_whole_ids(run: Run, notes: Path, monkeypatch: pytest.MonkeyPatch, width: str) -> None:
+    run("ingest", notes)
+    ids = {row["id"] for row in run("documents", "list", "--json").json}
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as a terminal
+    monkeypatch.setenv("COLUMNS", width)
+    listed = run("documents", "list").out
+    assert {one for one in ids if one in listed} == ids
+    assert "ferry" in listed
+
+
+def test_a_listing_in_a_pipe_is_not_cut(run: Run, notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("ingest", notes)
+    monkeypatch.setenv("COLUMNS", "80")
+    listed = run("documents", "list").out.splitlines()
+    assert len(listed) == 4
+    assert sum(str(notes) in line for line in listed) == 3
+
+
 def test_groups_hide_documents_from_users_without_them(run: Run, notes: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret.txt"
     secret.write_text("The ferry's safe combination is 77-18-40.\n")
@@ -215,6 +238,22 @@ def test_chat_answers_line_by_line(run: Run, notes: Path, monkeypatch: pytest.Mo
     assert [row["question"] for row in done.rows] == ["How many cars does the ferry take?", "Who opened the bridge?"]
     assert all(set(row) >= ANSWER_KEYS for row in done.rows)
     assert "the question is empty" in done.err
+
+
+def test_chat_goes_on_after_a_model_that_failed(run: Run, notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("ingest", notes)
+    ask, failures = KnowledgeBase.ask, iter([UpstreamError("the model is busy")])
+
+    def failing_once(kb: KnowledgeBase, question: str, **options: Any) -> Answer:
+        for error in failures:
+            raise error
+        return ask(kb, question, **options)
+
+    monkeypatch.setattr(KnowledgeBase, "ask", failing_once)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("How many cars does the ferry take?\nHow many cars does the ferry take?\n\n"))
+    done = run("chat", "--json")
+    assert (done.code, len(done.rows)) == (0, 1)
+    assert "the model is busy" in done.err
 
 
 def test_what_cannot_be_watched_is_refused_before_anything_is_done(run: Run, notes: Path) -> None:

@@ -100,6 +100,9 @@ def test_a_new_version_replaces_the_old_one_in_one_step(catalogue: Catalogue) ->
 def test_an_unfinished_version_gives_way_to_a_newer_one(catalogue: Catalogue) -> None:
     write(catalogue, "v1", until="PARSED")
     assert catalogue.documents("main")[0].state == "PARSED"
+    assert [len(catalogue.documents("main", state=state)) for state in ("pending", "live", "failed")] == [1, 0, 0]
+    with pytest.raises(UsageError, match="'odd': give live, pending or failed"):
+        catalogue.documents("main", state="odd")
     write(catalogue, "v2", until="PENDING")
     assert catalogue.obsolete("main") == ["v1"]
     assert catalogue.documents("main")[0].state == "PENDING"
