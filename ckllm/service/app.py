@@ -27,7 +27,7 @@ from ckllm.service import (
 )
 from ckllm.service.doors import Doors
 from ckllm.service.edge import Body, Edge
-from ckllm.service.errors import HttpError, answer, known, problem_of
+from ckllm.service.errors import HttpError, answer, fault_in_words, known, problem_of
 
 if TYPE_CHECKING:
     from ckllm.service.core import Core
@@ -88,12 +88,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
     if first["type"] == "json_invalid":
         return answer(HttpError(422, "invalid_json", "the body is not valid JSON"))
     where = ".".join(place) or "the body"
-    return answer(HttpError(422, "invalid_body", f"{where}: {_lowered(first['msg'])}", ".".join(place) or None))
-
-
-def _lowered(message: str) -> str:
-    message = message.removeprefix("Value error, ")
-    return message[:1].lower() + message[1:]
+    return answer(HttpError(422, "invalid_body", f"{where}: {fault_in_words(first)}", ".".join(place) or None))
 
 
 async def _http(request: Request, error: Exception) -> Response:

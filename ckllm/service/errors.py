@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from ckllm.errors import CkllmError, DataError, StoreError, UnknownDocumentError, UpstreamError, UsageError, is_disk_full
@@ -52,11 +53,24 @@ def answer(problem: HttpError) -> Json:
     return Json(envelope(problem), problem.status, dict(problem.headers))
 
 
+def client_gone() -> HttpError:
+    """Told to nobody; in the log and the counts it is no error of the service."""
+    return HttpError(499, "client_gone", "the client went away")
+
+
 def known(error: Exception) -> Exception:
-    """A full disk in our words; anything else as it is."""
+    """A full disk, and a client that went away while it sent, in our words; anything else as it is."""
+    if isinstance(error, ClientDisconnect):
+        return client_gone()
     if is_disk_full(error):
         return StoreError("the disk is full: free some space")
     return error
+
+
+def fault_in_words(found: Mapping[str, Any]) -> str:
+    """What pydantic has found wrong with a field, in the middle of a sentence."""
+    message = str(found["msg"]).removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
 
 
 def problem_of(error: Exception, *, trusted: bool) -> HttpError:

@@ -8,14 +8,14 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import Response
 
 from ckllm.errors import CkllmError
 from ckllm.service.caller import Caller, reader, writer
 from ckllm.service.completion import event_bytes
-from ckllm.service.errors import HttpError, Json
+from ckllm.service.errors import HttpError, Json, fault_in_words
 from ckllm.service.events import Events
 from ckllm.service.jobs import Order
 from ckllm.service.nouns import Job
@@ -37,8 +37,19 @@ class Fields(Body):
     groups: list[Name] = Field(default=[], max_length=100, description="who may see it; nobody named: everybody")
 
 
+def _address(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError(f"{text[:200]!r} is no address of a page: begin it with https://")
+    return text
+
+
+Address = Annotated[
+    str, Field(min_length=8, max_length=4000, json_schema_extra={"pattern": "^https?://"}), AfterValidator(_address)
+]
+
+
 class UrlsBody(Fields):
-    urls: list[Annotated[str, Field(min_length=8, max_length=4000, pattern="^https?://")]] = Field(min_length=1, max_length=FILES)
+    urls: list[Address] = Field(min_length=1, max_length=FILES)
 
 
 _FORM = {
@@ -177,7 +188,7 @@ def _checked(kind: type[Any], values: Any) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise HttpError(422, "invalid_body", f"{place or 'the body'}: {first['msg']}", place or None) from None
+        raise HttpError(422, "invalid_body", f"{place or 'the body'}: {fault_in_words(first)}", place or None) from None
 
 
 async def _changes(core: Core, job_id: str, caller: Caller) -> AsyncGenerator[bytes, None]:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from fastapi import Request
 
-from ckllm.service.errors import HttpError
+from ckllm.service.errors import client_gone
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ async def unless_gone(request: Request, awaitable: Awaitable[T]) -> T:
         await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
         if work.done():
             return work.result()
-        raise HttpError(499, "client_gone", "the client went away")
+        raise client_gone()
     finally:
         for task in (work, gone):
             task.cancel()

@@ -60,6 +60,14 @@ class Turn(BaseModel):
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[TextPart]
 
+    @field_validator("content", mode="before")
+    @classmethod
+    def _of_text(cls, content: Any) -> Any:
+        parts = content if isinstance(content, list) else []
+        if other := next((part["type"] for part in parts if isinstance(part, dict) and part.get("type", "text") != "text"), None):
+            raise ValueError(f"has a part of type {str(other)[:40]!r}: only text is read")
+        return content
+
     @property
     def text(self) -> str:
         return self.content if isinstance(self.content, str) else "\n".join(part.text for part in self.content)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import re
 import socket
+import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 
 from ckllm.llm.scripted import Fault
 from tests.service.conftest import ROPEWAY
-from tests.service.serving import Served, chat, envelope, served, wait_for
+from tests.service.serving import Served, chat, envelope, first_passage, served, wait_for
 
 CHAT = "/v1/chat/completions"
 QUESTION = "Who built the ropeway at Gansett?"
@@ -51,6 +53,7 @@ QUESTION = "Who built the ropeway at Gansett?"
         (422, "POST", "/v1/documents", {"urls": ["ftp://example.org/x"]}),
         (404, "GET", "/v1/no-such-thing", None),
         (405, "PUT", CHAT, {}),
+        (400, "GET", "/v1/documents?state=odd", None),
         (404, "GET", "/v1/documents/no-such-document", None),
         (404, "GET", f"/v1/documents/{'0' * 32}/text", None),
         (404, "GET", f"/v1/documents/{'0' * 32}/pages/1", None),
@@ -95,10 +98,23 @@ def test_the_field_that_is_wrong_is_named(open_service: Served) -> None:
         assert envelope(http_client.post("/v1/search", json={"query": ""}))["param"] == "query"
 
 
+def test_what_is_no_text_and_what_is_no_address_is_named(open_service: Served) -> None:
+    picture = [{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": "data:"}}]
+    with open_service.http() as http_client:
+        refused = envelope(http_client.post(CHAT, json={"messages": [{"role": "user", "content": picture}]}))
+        assert (refused["param"], refused["message"]) == (
+            "messages.0.content", "messages.0.content: has a part of type 'image_url': only text is read"
+        )  # fmt: skip
+        refused = envelope(http_client.post("/v1/documents", json={"urls": ["https://example.org/a", "example.org/b"]}))
+        assert (refused["param"], refused["message"]) == (
+            "urls.1", "urls.1: 'example.org/b' is no address of a page: begin it with https://"
+        )  # fmt: skip
+
+
 @pytest.mark.parametrize(("path", "length"), [("/v1/documents", 1 << 30), (CHAT, 1 << 28), (CHAT, 10**30)])
 def test_a_body_that_is_declared_too_large_is_refused_before_it_is_sent(open_service: Served, path: str, length: int) -> None:
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", open_service.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", open_service.port), timeout=60) as connection:
         connection.sendall(head.encode() + b"-" * 65536)
         first = connection.recv(4096)
     assert first.split()[1] in (b"413", b"400")
@@ -106,7 +122,7 @@ def test_a_body_that_is_declared_too_large_is_refused_before_it_is_sent(open_ser
 
 
 def test_a_body_without_a_length_is_refused_when_it_grows_too_large(open_service: Served) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", open_service.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", open_service.port, timeout=60)
     pieces: Iterator[bytes] = iter([b" " * 100_000] * 30)
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # refused while we still send: the answer is there
         connection.request("POST", CHAT, pieces, {"Content-Type": "application/json"}, encode_chunked=True)
@@ -120,7 +136,7 @@ def test_a_body_without_a_length_is_refused_when_it_grows_too_large(open_service
     "raw", [b"\x00\x01\x02\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n"]
 )
 def test_what_is_no_http_gets_the_envelope_too(open_service: Served, raw: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", open_service.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", open_service.port), timeout=60) as connection:
         connection.sendall(raw)
         told = b"".join(iter(lambda: connection.recv(4096), b""))
     head, _, body = told.partition(b"\r\n\r\n")
@@ -172,55 +188,83 @@ def test_an_unexpected_error_is_told_without_its_inside(open_service: Served, mo
 @pytest.fixture(scope="module")
 def slow_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     fault = Fault(delay_s=0.1)
-    limits = {"service__generations": 1, "service__queue": 3, "service__queue_per_user": 2, "service__body_timeout_s": 0.5}
+    limits = {"service__generations": 1, "service__queue": 3, "service__queue_per_user": 2, "service__body_timeout_s": 2}
     with served(tmp_path_factory.mktemp("home"), fault=fault, **limits) as service:
         service.add(tmp_path_factory.mktemp("docs"), "ropeway.txt", ROPEWAY)
         yield service
 
 
+LONG = {"max_tokens": 2000}
+"""What goes with a question that is to be answered at length."""
+
+
+@pytest.fixture
+def talkative(slow_service: Served, monkeypatch: pytest.MonkeyPatch) -> Served:
+    """Its model talks for minutes where nobody stops it."""
+    monkeypatch.setattr(slow_service.llm, "_answer", lambda _: "word " * 2000)
+    return slow_service
+
+
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_goes_away_stops_the_model(slow_service: Served, stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slow_service.llm, "_fault", Fault(delay_s=2))  # twenty seconds for the whole answer
-    body = json.dumps(chat(QUESTION, stream=stream, draft=True)).encode()
+def test_a_client_that_goes_away_stops_the_model(talkative: Served, stream: bool) -> None:
+    body = json.dumps(chat(QUESTION, stream=stream, draft=True, **LONG)).encode()
     head = f"POST {CHAT} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    asked = len(slow_service.llm.requests)
-    with socket.create_connection(("127.0.0.1", slow_service.port), timeout=10) as connection:
+    asked = len(talkative.llm.requests)
+    with socket.create_connection(("127.0.0.1", talkative.port), timeout=60) as connection:
         connection.sendall(head.encode() + body)
-        wait_for(lambda: slow_service.llm.active == 1)
-    wait_for(lambda: slow_service.llm.active == 0)
-    assert len(slow_service.llm.requests) == asked + 1
-    wait_for(lambda: slow_service.core.turns.taken == 0)
+        wait_for(lambda: talkative.llm.active == 1)
+    wait_for(lambda: talkative.llm.active == 0)
+    assert len(talkative.llm.requests) == asked + 1
+    wait_for(lambda: talkative.core.turns.taken == 0)
 
 
-def test_search_is_answered_while_the_model_is_busy(slow_service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slow_service.llm, "_fault", Fault(delay_s=2))
-    with slow_service.client() as client:
-        events = client.stream(QUESTION)
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "application/json"])
+def test_a_client_that_goes_away_while_it_sends_is_no_error_of_ours(open_service: Served, kind: str) -> None:
+    head = f"POST /v1/documents HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\nContent-Length: 1000\r\n\r\n"
+    part = '--x\r\nContent-Disposition: form-data; name="files"; filename="a.txt"\r\n\r\nThe first half'
+    before = uploads_counted(open_service)
+    with socket.create_connection(("127.0.0.1", open_service.port), timeout=60) as connection:
+        connection.sendall((head + part).encode())
+    wait_for(lambda: uploads_counted(open_service) != before)
+    assert {status for status, count in uploads_counted(open_service).items() if count > before.get(status, 0)} == {"499"}
+
+
+def uploads_counted(service: Served) -> dict[str, float]:
+    """Uploads by the status that they ended with."""
+    series = r'ckllm_requests_total{method="POST",route="/v1/documents",status="(\d+)"} (\S+)'
+    counted = re.findall(series, service.core.metrics.text().decode())
+    return {status: float(count) for status, count in counted}
+
+
+def test_search_is_answered_while_the_model_is_busy(talkative: Served) -> None:
+    with talkative.client() as client:
+        events = client.stream(QUESTION, **LONG)
         next(events)
-        wait_for(lambda: slow_service.llm.active == 1)
+        wait_for(lambda: talkative.llm.active == 1)
         assert client.search("ropeway").hits
-        assert slow_service.llm.active == 1
+        assert talkative.llm.active == 1
         events.close()  # type: ignore[attr-defined]
 
 
-def test_too_many_questions_are_told_to_come_back(slow_service: Served) -> None:
+def test_too_many_questions_are_told_to_come_back(slow_service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     wait_for(lambda: slow_service.core.turns.taken == 0)
+    go_on = threading.Event()
+    monkeypatch.setattr(slow_service.llm, "_answer", lambda messages: first_passage(messages) if go_on.wait(60) else "Late.")
     with slow_service.http() as http_client, ThreadPoolExecutor(6) as pool:
-        sent = [pool.submit(http_client.post, CHAT, json=chat(QUESTION)) for _ in range(6)]
-        responses = [one.result() for one in sent]
-    statuses = sorted(response.status_code for response in responses)
-    assert statuses == [200, 200, 200, 429, 429, 429]
-    for response in responses:
-        if response.status_code == 429:
-            assert int(response.headers["retry-after"]) >= 1
-            assert envelope(response)["code"] == "too_many_questions"
+        sent = as_completed([pool.submit(http_client.post, CHAT, json=chat(QUESTION)) for _ in range(6)])
+        refused = [next(sent).result() for _ in range(3)]  # the model is held until all three are
+        go_on.set()
+        assert [one.result().status_code for one in sent] == [200] * 3
+    for response in refused:
+        assert (response.status_code, envelope(response)["code"]) == (429, "too_many_questions")
+        assert int(response.headers["retry-after"]) >= 1
     counted = slow_service.core.metrics.text().decode()
     assert 'ckllm_answers_total{outcome="sent_away"} 3.0' in counted
     assert 'outcome="failed"' not in counted, "busy is not broken"
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(slow_service: Served) -> None:
-    with socket.create_connection(("127.0.0.1", slow_service.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", slow_service.port), timeout=60) as connection:
         head = f"POST {CHAT} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
         connection.sendall(head.encode() + b"{")
         told = b"".join(iter(lambda: connection.recv(4096), b""))
@@ -229,11 +273,11 @@ def test_a_body_that_does_not_come_is_not_waited_for(slow_service: Served) -> No
 
 
 def test_a_head_that_does_not_come_is_not_waited_for(slow_service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ckllm.service.protocol.HEADERS_S", 0.3)
-    with socket.create_connection(("127.0.0.1", slow_service.port), timeout=10) as connection:
+    monkeypatch.setattr("ckllm.service.protocol.HEADERS_S", 1.0)
+    with socket.create_connection(("127.0.0.1", slow_service.port), timeout=60) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nHost: 127")
         assert connection.recv(4096) == b""
-    with socket.create_connection(("127.0.0.1", slow_service.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", slow_service.port), timeout=60) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert b"200 OK" in connection.recv(4096)
         connection.sendall(b"GET /health HTTP/1.1\r\nHo")
@@ -241,7 +285,8 @@ def test_a_head_that_does_not_come_is_not_waited_for(slow_service: Served, monke
 
 
 def test_a_slow_answer_on_a_kept_connection_is_not_cut_off(slow_service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ckllm.service.protocol.HEADERS_S", 0.2)
+    monkeypatch.setattr("ckllm.service.protocol.HEADERS_S", 0.8)
+    monkeypatch.setattr(slow_service.llm, "_answer", lambda _: "word " * 15)
     with slow_service.http() as http_client:
         for _ in range(2):
             assert http_client.post(CHAT, json=chat(QUESTION)).status_code == 200
