@@ -67,7 +67,7 @@ _Reply: TypeAlias = Any
 
 
 class ModelProcess(BaseLLM):
-    """Any engine, in a child process that is started when it is first needed, and again where it has died."""
+    """Any engine, in a child process that is started when it is first needed, and again where it has died or fallen silent."""
 
     engine = "process"
 
@@ -129,6 +129,7 @@ class ModelProcess(BaseLLM):
                     reply = replies.get(timeout=_LOOK_S)
                 except queue.Empty:
                     if time.monotonic() - heard > STALL_S:
+                        line.give_up_after(STALL_S)
                         raise UpstreamError(f"the language model has said nothing for {STALL_S:g} s: ask again later") from None
                     continue
                 heard = time.monotonic()
@@ -162,6 +163,7 @@ class _Line:
         self._sending = threading.Lock()
         self._numbers = itertools.count()
         self._waiting: dict[int, queue.Queue[_Reply]] = {}
+        self._heard = time.monotonic()
         self.lost = False
         threading.Thread(target=self._listen, name="model-replies", daemon=True).start()
 
@@ -182,11 +184,11 @@ class _Line:
             replies.put(Failed("UpstreamError", _LOST))
         return number, replies
 
-    @staticmethod
-    def value(replies: queue.Queue[_Reply], wait_s: float) -> Any:
+    def value(self, replies: queue.Queue[_Reply], wait_s: float) -> Any:
         try:
             reply = replies.get(timeout=wait_s)
         except queue.Empty:
+            self.give_up_after(wait_s)
             raise UpstreamError(f"the language model did not answer within {wait_s:g} s") from None
         if isinstance(reply, Failed):
             raise reply.error()
@@ -198,6 +200,12 @@ class _Line:
         with contextlib.suppress(queue.Empty):
             while not isinstance(replies.get(timeout=END_S), Failed | _EndType):
                 pass
+
+    def give_up_after(self, silence_s: float) -> None:
+        """End a child of which nobody has heard for so long: it hangs, and the next request starts another one."""
+        if time.monotonic() - self._heard >= silence_s:
+            self.lost = True
+            self._process.kill()
 
     def forget(self, number: int) -> None:
         self._waiting.pop(number, None)
@@ -219,6 +227,7 @@ class _Line:
         try:
             while True:
                 number, reply = self._pipe.recv()
+                self._heard = time.monotonic()
                 waiting = self._waiting.get(number)
                 if waiting is not None:
                     waiting.put(reply)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -77,6 +78,29 @@ def test_a_killed_process_is_told_and_started_anew(model: ModelProcess) -> None:
     wait_for(lambda: model._line is not None and model._line.lost)
     assert model.generate_stream(REQUEST).text()
     assert child(model).pid != first.pid
+
+
+def test_one_that_hangs_is_ended_and_started_anew(model: ModelProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert model.context_length
+    hanging = child(model)
+    hanging.suspend()
+    with monkeypatch.context() as patch:
+        patch.setattr("ckllm.service.model_process.REPLY_S", 0.5)
+        with pytest.raises(UpstreamError, match="did not answer"):
+            model.generate_stream(REQUEST)
+    assert model.generate_stream(REQUEST).text()
+    assert child(model).pid != hanging.pid
+
+
+def test_one_that_falls_silent_midway_is_ended_and_started_anew(model: ModelProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = model._open()
+    silent = child(model)
+    silent.suspend()
+    monkeypatch.setattr("ckllm.service.model_process.STALL_S", 0.5)
+    with pytest.raises(UpstreamError, match="said nothing"):
+        next(model._pieces(line, *line.ask("generate", REQUEST), threading.Event()))
+    assert model.generate_stream(REQUEST).text()
+    assert child(model).pid != silent.pid
 
 
 def test_signals_to_the_whole_group_do_not_end_it(model: ModelProcess) -> None:
