@@ -8,6 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
 from sqlalchemy import insert, select
 
 from ckllm.errors import CkllmError
@@ -19,6 +22,8 @@ from ckllm.store.database import Database
 READING = frozenset({"/v1/search", "/v1/chat/completions", "/v1/experts/route"})
 """POSTs that change nothing."""
 REFUSED = frozenset({401, 403, 413, 429})
+STRANGERS = RateLimitItemPerMinute(60)
+"""Rows of callers whom nobody knows; what they send beyond that is in the log alone, so that they cannot fill the disk."""
 _MOST = 10_000
 _PATH = 500
 _TOGETHER_S = 0.2
@@ -45,8 +50,11 @@ class Audit:
         self._rows: queue.Queue[dict[str, Any] | None] = queue.Queue(_MOST)
         self._thread = threading.Thread(target=self._write, name="audit", daemon=True)
         self._started = False
+        self._strangers = MovingWindowRateLimiter(MemoryStorage())
 
-    def note(self, row: dict[str, Any]) -> None:
+    def note(self, row: dict[str, Any], *, stranger: bool) -> None:
+        if stranger and not self._strangers.hit(STRANGERS):
+            return
         if not self._started:
             self._started = True
             self._thread.start()

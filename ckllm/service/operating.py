@@ -80,7 +80,8 @@ def observer(core: Core) -> Callable[[Scope, int, float], None]:
                     "status": status,
                     "code": problem.code if problem else "",
                     "request_id": scope["ckllm.request_id"],
-                }
+                },
+                stranger=caller is None,
             )
         error = scope.get("ckllm.error") if status >= 500 else None
         log.log(logging.ERROR if status >= 500 else logging.INFO, "request", extra={"fields": fields}, exc_info=error)

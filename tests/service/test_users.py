@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from limits import RateLimitItemPerHour
 
 from ckllm.contracts import Access, Rejected
 from ckllm.service.jobs import Jobs
@@ -270,19 +271,33 @@ def test_administrators_make_and_revoke_keys(shared: Shared) -> None:
 
 
 def test_writes_and_refusals_are_in_the_audit_log(shared: Shared) -> None:
-    def rows() -> list[dict[str, Any]]:
-        return list(shared.call("rosa", "GET", "/v1/audit").json()["audit"])
+    refusal = shared.call("bruno", "DELETE", "/v1/documents/{document}").headers["x-request-id"]
 
-    def refusals() -> list[dict[str, Any]]:
-        return [row for row in rows() if row["user"] == "bruno" and row["method"] == "DELETE"]
+    def audit() -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = shared.call("rosa", "GET", "/v1/audit").json()["audit"]
+        return rows
 
-    shared.call("bruno", "DELETE", "/v1/documents/{document}")
-    wait_for(lambda: bool(refusals()))  # rows are written behind the requests
-    refused = refusals()[0]
+    wait_for(lambda: any(row["request_id"] == refusal for row in audit()))
+    rows = audit()
+    refused = next(row for row in rows if row["request_id"] == refusal)
+    assert (refused["user"], refused["method"]) == ("bruno", "DELETE")
     assert refused["status"] == 403
     assert refused["path"].endswith(shared.ids["document"])
-    assert any(row["user"] == "rosa" and row["path"] == "/v1/documents" and row["status"] == 202 for row in rows())
-    assert not any(row["path"] == "/v1/search" and row["status"] == 200 for row in rows())
+    assert any(row["user"] == "rosa" and row["path"] == "/v1/documents" and row["status"] == 202 for row in rows)
+    assert not any(row["path"] == "/v1/search" and row["status"] == 200 for row in rows)
+
+
+def test_strangers_cannot_fill_the_audit_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ckllm.service.audit.STRANGERS", RateLimitItemPerHour(3))
+    with served(tmp_path / "home") as service:
+        admin = service.key("ana", right="admin")
+        with service.http() as http:
+            assert [http.get("/v1/models").status_code for _ in range(10)] == [401] * 10
+        with service.http(admin) as http:
+            made = http.post("/v1/keys", json={"user": "bo"}).headers["x-request-id"]
+            wait_for(lambda: made in http.get("/v1/audit").text)
+            rows = http.get("/v1/audit").json()["audit"]
+    assert [row["status"] for row in rows] == [201, 401, 401, 401]
 
 
 def test_the_owner_looks_with_a_users_eyes(shared: Shared) -> None:
