@@ -10,6 +10,7 @@ import streamlit as st
 
 from ckllm.client import RefusedError
 from ui import chat, components, documents, experts, quality
+from ui.connection import guarded
 from ui.session import State
 from ui.sidebar import sidebar
 from ui.signin import Front, admitted
@@ -58,14 +59,18 @@ def _state() -> State:
 
 def _remembered(now: State) -> None:
     """The conversation stays in the page's address, so that it is there again after the page is loaded anew."""
-    if not now.looked:
-        now.looked = True
-        asked_for = st.query_params.get("conversation", "")
-        if asked_for:
+    asked_for = st.query_params.get("conversation", "")
+    if asked_for and not now.looked:
+        with guarded(now):
             try:
                 resume(now, asked_for)
-            except RefusedError:
-                now.start()  # deleted meanwhile, or another user's
+            except RefusedError as error:
+                if error.code != "unknown_conversation":  # deleted meanwhile, or another user's
+                    raise
+            now.looked = True
+        if not now.looked:
+            return  # the address stays, to be looked at again
+    now.looked = True
     if now.conversation:
         st.query_params["conversation"] = now.conversation
     else:

@@ -28,14 +28,14 @@ def ask(now: State, question: str, model: str = ROUTED) -> None:
 def again(now: State, turn: Turn, question: str, model: str) -> None:
     """Answer a turn anew, in its place; what came after it rests on the old answer and goes."""
     place = now.turns.index(turn)
+    if now.conversation:  # first: where the service does not do it, everything stays as it is
+        now.client.shorten_conversation(now.conversation, sum(kept.stored for kept in now.turns[:place]))
     for later in now.turns[place:]:
         if later.pending is not None:
             later.pending.stop()
     now.turns = now.turns[:place]
     if now.opened is not None and now.opened.turn not in {kept.key for kept in now.turns}:
         now.opened = None
-    if now.conversation:
-        now.client.shorten_conversation(now.conversation, sum(kept.stored for kept in now.turns))
     ask(now, question, model)
 
 

@@ -211,6 +211,8 @@ class FakeClient(Client):
         return [Conversation(one, f"About {one}", "main", 1.0, 2.0) for one in self.kept]
 
     def conversation(self, conversation_id: str) -> Conversation:
+        if self.failure is not None:
+            raise self.failure
         if conversation_id not in self.kept:
             raise RefusedError("there is no conversation of that id", 404, "unknown_conversation")
         return Conversation(conversation_id, "About", "main", 1.0, 2.0, tuple(self.kept[conversation_id]))
@@ -230,6 +232,7 @@ class FakeClient(Client):
         del self.kept[conversation_id]
 
     def shorten_conversation(self, conversation_id: str, keep: int) -> None:
+        self._there()
         self.calls.append(("shorten", conversation_id, keep))
         del self.kept[conversation_id][keep:]
 

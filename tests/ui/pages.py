@@ -13,7 +13,7 @@ from tests.ui.fake import FakeClient
 from ui.session import State
 
 APP = Path(ui.__file__).parent / "app.py"
-_SECONDS = 20
+_SECONDS = 60
 
 
 def _documents() -> None:
@@ -37,9 +37,11 @@ def _quality() -> None:
 _VIEWS = {"documents": _documents, "experts": _experts, "quality": _quality}
 
 
-def app(client: FakeClient) -> AppTest:
-    """The whole application, run once."""
+def app(client: FakeClient, **address: str) -> AppTest:
+    """The whole application, run once; `address`: what stands in the page's address."""
     test = AppTest.from_file(APP, default_timeout=_SECONDS)
+    for name, value in address.items():
+        test.query_params[name] = value
     test.session_state["state"] = State(client)
     return clean(test.run())
 

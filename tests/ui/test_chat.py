@@ -2,7 +2,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ckllm.errors import UpstreamError
+import pytest
+
+from ckllm.client import RefusedError, UnavailableError
+from ckllm.errors import CkllmError, UpstreamError
+from ckllm.service.nouns import ConversationTurn
 from tests.ui.fake import QUOTE, READER, FakeClient, answer
 from tests.ui.pages import app, ask, clean, html, mounted, state, words
 from ui.place import Place
@@ -123,6 +127,15 @@ def test_another_expert_replaces_the_answer_and_what_came_after_it() -> None:
     assert len(client.kept["k0"]) == 1
 
 
+def test_a_retry_that_the_service_does_not_take_loses_nothing() -> None:
+    client = FakeClient()
+    test = ask(ask(app(client), "When was the mill built?"), "And the bridge?")
+    client.gone = True
+    clean(test.button(key=f"again-{state(test).turns[0].key}").click().run())
+    assert [turn.question for turn in state(test).turns] == ["When was the mill built?", "And the bridge?"]
+    assert "The service is away" in words(test)
+
+
 def test_an_edited_question_is_asked_in_its_place() -> None:
     client = FakeClient()
     test = ask(app(client), "When was the mill built?")
@@ -169,6 +182,25 @@ def test_conversations_are_kept_renamed_and_deleted() -> None:
     clean(test.button(key="delete-k0").click().run())
     assert client.called("delete") == [("k0",)]
     assert state(test).conversation == ""
+
+
+@pytest.mark.parametrize("failure", [UnavailableError("it is busy", 503), RefusedError("too many requests", 429, "too_many")])
+def test_the_address_leads_to_its_conversation_once_the_service_tells_it(failure: CkllmError) -> None:
+    client = FakeClient()
+    client.kept["k0"] = [ConversationTurn("When was the mill built?", answer("When was the mill built?"), 1.0)]
+    client.failure = failure
+    test = app(client, conversation="k0")
+    assert str(failure) in words(test).replace("\\", "")
+    assert test.query_params["conversation"] == "k0"
+    client.failure = None
+    clean(test.run())
+    assert [turn.question for turn in state(test).turns] == ["When was the mill built?"]
+
+
+def test_a_conversation_that_is_gone_leaves_the_address() -> None:
+    test = app(FakeClient(), conversation="k7")
+    assert state(test).turns == []
+    assert "conversation" not in test.query_params
 
 
 def test_a_service_that_is_away_is_said_once_and_comes_back() -> None:
