@@ -221,7 +221,7 @@ def compose() -> dict[str, Any]:
 
 SERVICE_KEYS = {
     "build", "cap_drop", "command", "cpus", "depends_on", "deploy", "environment", "healthcheck", "image", "logging", "mem_limit",
-    "network_mode", "networks", "ports", "profiles", "restart", "security_opt", "shm_size",
+    "network_mode", "networks", "pid", "ports", "profiles", "restart", "security_opt", "shm_size",
     "stop_grace_period", "user", "volumes",
 }  # fmt: skip
 """Names of the Compose specification that are in use: another one is a new use of it, or a typing error."""
@@ -256,6 +256,13 @@ def test_compose_services_are_pinned_limited_checked_and_local() -> None:
         assert volumes - {place for place in volumes if (ROOT / place).exists()} <= set(loaded["volumes"]), name
         assert set(service) <= SERVICE_KEYS, name
         assert set(service.get("depends_on", ())) <= set(loaded["services"]), name
+
+
+def test_compose_lets_the_page_find_the_service_that_runs() -> None:
+    """By its loopback address and its process: a page that sees neither starts a service of its own."""
+    page, service = compose()["services"]["ui"], compose()["services"]["service"]
+    assert page["network_mode"] == page["pid"] == "service:service"
+    assert page["volumes"] == service["volumes"]
 
 
 def test_compose_asks_for_every_password() -> None:
