@@ -92,7 +92,7 @@ def _service(given: Session, settings: Settings, stack: ExitStack) -> tuple[subp
     if running is not None:
         typer.echo(f"ckllm: using the service that runs at {running.address}", err=True)
         return None, running.address
-    port = settings.service.port if _is_free("127.0.0.1", settings.service.port) else 0
+    port = 0 if _trouble("127.0.0.1", settings.service.port) else settings.service.port
     options = ["--home", str(settings.home), *(("--config", str(given.config)) if given.config else ())]
     settings.home.mkdir(parents=True, exist_ok=True)
     log = stack.enter_context((settings.home / "service.log").open("wb"))
@@ -198,18 +198,20 @@ def _refuse_strangers(page: Page, service: str) -> None:
 
 
 def _free(page: Page) -> None:
-    if not _is_free(page.host, page.port):
-        raise UsageError(f"cannot listen on {page.host}:{page.port}: it is taken; give another --port")
+    trouble = _trouble(page.host, page.port)
+    if trouble:
+        raise UsageError(f"cannot listen on {page.host}:{page.port}: {trouble}; give another --port or --host")
 
 
-def _is_free(host: str, port: int) -> bool:
+def _trouble(host: str, port: int) -> str:
+    """Why nothing can listen there; "" where something can."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+        except OSError as error:
+            return error.strerror or str(error)
+    return ""
 
 
 def _answers(page: Page) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ckllm.service.core import Core
 
 LISTED = 100
-_PARTS = ("about", "metrics", "counts", "by_language", "risk_coverage")
+_PARTS = ("about", "metrics", "counts", "by_language", "risk_coverage", "operating_points")
 
 
 def router(core: Core) -> APIRouter:

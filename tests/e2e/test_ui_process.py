@@ -25,8 +25,8 @@ ENVIRONMENT = {
 
 
 @contextmanager
-def ui(home: Path, port: int) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "ckllm", "--home", str(home), "ui", "--port", str(port)]
+def ui(home: Path, port: int, *more: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "ckllm", "--home", str(home), "ui", "--port", str(port), *more]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=ENVIRONMENT, text=True, start_new_session=True, stdout=pipe, stderr=pipe) as process:
         try:
@@ -34,7 +34,7 @@ def ui(home: Path, port: int) -> Iterator[subprocess.Popen[str]]:
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
-                process.wait(30)
+                process.wait(60)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -46,14 +46,14 @@ def test_it_prints_one_address_and_leaves_nothing_behind(tmp_path: Path, number:
         assert process.stdout.readline() == f"http://127.0.0.1:{port}\n"
         service = presence.running(settings)
         assert service is not None
-        assert "<title>" in httpx.get(f"http://127.0.0.1:{port}", trust_env=False).text
-        assert httpx.get(f"{service.address}/health", trust_env=False).json()["status"] == "ok"
+        assert "<title>" in httpx.get(f"http://127.0.0.1:{port}", trust_env=False, timeout=60).text
+        assert httpx.get(f"{service.address}/health", trust_env=False, timeout=60).json()["status"] == "ok"
         assert handshake(port, f"127.0.0.1:{port}") == 101
         assert handshake(port, "rebound.example") == 403
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) >= 2
         process.send_signal(number)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         assert process.stdout.read() == ""
         assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
     assert not answers(port)
@@ -69,7 +69,7 @@ def test_nothing_is_left_behind_when_it_is_killed(tmp_path: Path) -> None:
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) >= 2
         process.kill()
-        process.wait(20)
+        process.wait(60)
         until(lambda: not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in children), "they have ended")
     assert not answers(port)
 
@@ -81,17 +81,25 @@ def handshake(port: int, host: str) -> int:
         "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
     }  # fmt: skip
     lines = ["GET /_stcore/stream HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall("\r\n".join(lines).encode())
         return int(connection.recv(100).split()[1])
 
 
 def test_a_port_that_is_taken_is_told_before_anything_is_started(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, ui(tmp_path, taken.getsockname()[1]) as process:
-        assert process.wait(30) == 2
+        assert process.wait(60) == 2
         assert process.stderr is not None
-        assert "give another --port" in process.stderr.read()
+        assert "already in use; give another --port" in process.stderr.read()
     assert not (tmp_path / "service.json").exists()
+
+
+def test_an_address_that_is_not_this_machines_is_told_as_such(tmp_path: Path) -> None:
+    [port] = free_ports(1)
+    with ui(tmp_path, port, "--host", "192.0.2.1") as process:
+        assert process.wait(60) == 2
+        assert process.stderr is not None
+        assert "Cannot assign requested address" in process.stderr.read()
 
 
 def test_a_running_service_is_used_and_stays(tmp_path: Path) -> None:
@@ -105,9 +113,9 @@ def test_a_running_service_is_used_and_stays(tmp_path: Path) -> None:
                 assert process.stdout is not None
                 assert process.stdout.readline() == f"http://127.0.0.1:{ports[1]}\n"
                 process.send_signal(signal.SIGTERM)
-                assert process.wait(20) == 0
+                assert process.wait(60) == 0
                 assert service.poll() is None
                 assert presence.running(settings) is not None
         finally:
             service.terminate()
-            service.wait(20)
+            service.wait(60)

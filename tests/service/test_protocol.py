@@ -10,6 +10,7 @@ import pytest
 from ckllm.client import RefusedError
 from ckllm.contracts import Done, Message, Retrieved, Routed, Token, Verified
 from ckllm.errors import UnknownDocumentError
+from ckllm.evaluation.run import Report, save
 from tests.service.serving import Served, chat
 
 QUESTION = "Who built the ropeway at Gansett?"
@@ -176,6 +177,17 @@ def test_the_api_is_described_without_anything_from_elsewhere(open_service: Serv
         assert path in page
     assert "<script" not in page
     assert "http://" not in page.replace("https://example", "")
+
+
+def test_saved_evaluations_are_told_without_their_rows(open_service: Served) -> None:
+    points = {"balanced": (0.9, 0.1)}
+    report = Report({"dataset": "trial"}, {"f1": 0.5}, {"f1": 2}, {"en": {"f1": 0.5}}, [(0.5, 0.1)], [], points)
+    save(report, open_service.core.settings.home / "evaluations" / "trial.json")
+    with open_service.client() as client:
+        (told,) = client.evaluations()
+    assert "rows" not in told
+    for part in ("about", "metrics", "counts", "by_language", "risk_coverage", "operating_points"):
+        assert told[part] == report.as_json(rows=False)[part]
 
 
 def test_metrics_count_answers(open_service: Served) -> None:
