@@ -316,7 +316,7 @@ def train_router(
 
 
 def _rewrite() -> Any:
-    from ckllm.retrieval.rewrite import standalone_query
+    from ckllm.standalone import standalone_query
 
     return standalone_query
 

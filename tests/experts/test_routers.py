@@ -330,9 +330,10 @@ def test_only_the_users_words_are_seen(trained: tuple[Path, dict[str, Any]]) -> 
     history = (Message("user", "tell me about the sail and the keel"), Message("assistant", "SECRET from a document"))
     router = ScoredRouter(saved.scorer, saved.threshold, lambda: recording)
     (route,) = router.route([RouteRequest("and in winter?", history)])
-    assert recording.seen == ["tell me about the sail and the keel\nand in winter?"]
+    assert recording.seen == ["tell me about the sail and the keel and in winter?"]
     assert route.expert == "sailing"
-    assert routing_text(RouteRequest("what do I do with the flour now", history)) == "what do I do with the flour now"
+    for whole in ("what do I do with the flour now", "What is flour?", "谁在河上建造了第一座桥？"):
+        assert routing_text(RouteRequest(whole, history)) == whole
 
 
 def test_routing_is_fast_beyond_the_embedding(trained: tuple[Path, dict[str, Any]]) -> None:

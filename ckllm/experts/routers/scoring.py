@@ -13,9 +13,7 @@ from ckllm.contracts import Route
 from ckllm.embedding.base import Embedder, Vectors
 from ckllm.experts.base import BASE, RouteRequest
 from ckllm.experts.mixing import mixture
-
-SHORT = 5
-"""Words; a question with fewer is read together with the user's turn before it."""
+from ckllm.standalone import standalone_query
 
 
 class Scorer(Protocol):
@@ -90,11 +88,8 @@ def routes(
 
 
 def routing_text(request: RouteRequest) -> str:
-    """The question; a short one (`and in 1990?`) with the user's turn before it. Nothing else is ever looked at."""
-    if len(request.question.split()) >= SHORT:
-        return request.question
-    before = [message.content for message in request.history if message.role == "user"]
-    return f"{before[-1]}\n{request.question}" if before else request.question
+    """The question, after the one that it follows up where it does not stand alone. Nothing else is ever looked at."""
+    return standalone_query(request.question, request.history)
 
 
 def read(labels: Sequence[str], row: NDArray[np.float64]) -> Decision:

@@ -1,4 +1,4 @@
-"""Follow-up questions: what is searched for when the question alone does not say it.
+"""Follow-up questions: what is searched for, and routed, when the question alone does not say it.
 
 The rules are simple and cost nothing: a question that is a part of one ("And the bridge?", "Since when?") or that points back
 with a pronoun is searched for together with the user's last question that stands alone. Where it is not clear it is searched for

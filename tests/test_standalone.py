@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ckllm.contracts import Message
-from ckllm.retrieval.rewrite import standalone_query
+from ckllm.standalone import standalone_query
 
 FIRST = "Who designed the Kestrel bridge?"
 HISTORY = (Message("user", FIRST), Message("assistant", "Ada Brandt."))
