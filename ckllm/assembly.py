@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ckllm.config import Settings, load_settings
 from ckllm.contracts import Access
 from ckllm.errors import UsageError
+from ckllm.home import make_home
 from ckllm.knowledge_base import KnowledgeBase
 from ckllm.parts import CollectionIndex, Lazy, Parts, close_all
 
@@ -148,19 +149,10 @@ def _settings(location: str | Path | None, overrides: dict[str, Any]) -> Setting
     return load_settings(home=location, overrides=values)
 
 
-def _home(settings: Settings) -> None:
-    try:
-        settings.home.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"the home directory {settings.home} cannot be made: {error.strerror}; give another one with --home"
-        ) from None
-
-
 def _catalogue(settings: Settings) -> Catalogue:
     from ckllm.store.catalogue import Catalogue
 
-    _home(settings)
+    make_home(settings.home)
     return Catalogue(settings.catalogue_url)
 
 
@@ -168,7 +160,7 @@ def open_keys(settings: Settings) -> KeyRing:
     """The API keys; they lie in the catalogue's database."""
     from ckllm.store.keys import KeyRing
 
-    _home(settings)
+    make_home(settings.home)
     return KeyRing(settings.catalogue_url)
 
 
@@ -185,7 +177,7 @@ def _store(settings: Settings) -> VectorStore:
     from ckllm.store.lite import LockedStoreError
     from ckllm.store.milvus import MilvusStore
 
-    _home(settings)
+    make_home(settings.home)
     uri, patience = settings.store_uri, settings.store.lock_timeout_s
     deadline = time.monotonic() + patience
     while True:
@@ -309,7 +301,7 @@ def train_router(
     from ckllm.experts.table import router_folder
 
     rows, sha256 = read_router_rows(data)
-    _home(settings)
+    make_home(settings.home)
     folder = router_folder(settings)
     embedder = _open_embedder(settings)
     return train(rows, embedder, folder, strategy=strategy, head=head, data_sha256=sha256, seed=seed, progress=progress)

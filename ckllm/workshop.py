@@ -16,6 +16,7 @@ from ckllm.experts.card import write_card
 from ckllm.experts.models import model_folder, model_key
 from ckllm.experts.table import open_registry, router_folder
 from ckllm.experts.training.rows import read_rows, split_by_source
+from ckllm.home import make_home
 
 if TYPE_CHECKING:
     from ckllm.config import LlmSettings, Settings
@@ -61,7 +62,7 @@ def load_expert_bundle(settings: Settings, folder: Path) -> Bundle:
     from ckllm.experts.bundle import install, load_bundle
 
     bundle = load_bundle(folder)
-    settings.home.mkdir(parents=True, exist_ok=True)
+    make_home(settings.home)
     install(bundle, open_registry(settings), router_folder(settings))
     return bundle
 

@@ -23,6 +23,7 @@ from ckllm import presence
 from ckllm.cli import output
 from ckllm.client import Client, RefusedError
 from ckllm.errors import UpstreamError, UsageError
+from ckllm.home import make_home
 from ckllm.service.doors import is_loopback
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def _service(given: Session, settings: Settings, stack: ExitStack) -> tuple[subp
         return None, running.address
     port = 0 if _trouble("127.0.0.1", settings.service.port) else settings.service.port
     options = ["--home", str(settings.home), *(("--config", str(given.config)) if given.config else ())]
-    settings.home.mkdir(parents=True, exist_ok=True)
+    make_home(settings.home)
     log = stack.enter_context((settings.home / "service.log").open("wb"))
     process = stack.enter_context(_process([sys.executable, "-m", "ckllm", *options, "serve", "--port", str(port)], log))
     _await(process, lambda: _announced(settings, process.pid) is not None, f"the service (see {log.name})")
