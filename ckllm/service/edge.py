@@ -88,9 +88,9 @@ class Edge:
         headers = Headers(scope=scope)
         if self._under_way > self._settings.connections:
             raise HttpError(503, "busy", "too many requests at once: try again soon", headers={"Retry-After": "1"})
-        megabytes = self._limit(scope)
+        setting, megabytes = self._limit(scope)
         body.limit = int(megabytes * 1_000_000)
-        body.told = f"the body is larger than {megabytes:g} MB"
+        body.told = f"the body is larger than {megabytes:g} MB: send less at once, or raise service.{setting}"
         declared = headers.get("content-length", "0")
         if not declared.isdecimal() or int(declared[:20]) > body.limit:
             raise HttpError(413, "too_large", body.told, headers={"Connection": "close"})
@@ -108,9 +108,11 @@ class Edge:
         if not caller.is_owner:
             self._rates.request(caller.key_id or f"user {caller.user}")
 
-    def _limit(self, scope: Scope) -> float:
+    def _limit(self, scope: Scope) -> tuple[str, float]:
+        """The setting's name and its MB."""
         upload = scope["method"] == "POST" and scope["path"].rstrip("/") == UPLOADS
-        return self._settings.upload_limit_mb if upload else self._settings.request_limit_mb
+        setting = "upload_limit_mb" if upload else "request_limit_mb"
+        return setting, getattr(self._settings, setting)
 
 
 class Body:

@@ -128,7 +128,8 @@ def test_a_body_without_a_length_is_refused_when_it_grows_too_large(open_service
         connection.request("POST", CHAT, pieces, {"Content-Type": "application/json"}, encode_chunked=True)
     response = connection.getresponse()
     assert response.status == 413
-    assert json.loads(response.read())["error"]["code"] == "too_large"
+    refused = json.loads(response.read())["error"]
+    assert (refused["code"], "raise service.request_limit_mb" in refused["message"]) == ("too_large", True)
     connection.close()
 
 

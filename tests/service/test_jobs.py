@@ -89,7 +89,7 @@ def test_forms_that_cannot_be_taken(service: Served, files: Any, data: Any, stat
         # a form without files has to be sent as multipart all the same
         response = http.post("/v1/documents", files=files or [("collection", (None, "main"))], data=data if files else None)
     assert response.status_code == status, response.text
-    assert response.json()["error"]["message"]
+    assert ("service.upload_limit_mb" in response.json()["error"]["message"]) == (status == 413)
 
 
 @pytest.mark.parametrize(
