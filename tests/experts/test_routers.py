@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,6 @@ from ckllm.experts.routers.features import BUCKETS, QuestionFeatures
 from ckllm.experts.routers.folder import load_router
 from ckllm.experts.routers.head import HeadScorer
 from ckllm.experts.routers.held_out import Examples, held_out, parts_held_out, stratified_folds
-from ckllm.experts.routers.logistic import Linear
 from ckllm.experts.routers.nearest import NearestScorer
 from ckllm.experts.routers.perceptron import Perceptron
 from ckllm.experts.routers.rewording import MEASURED, REWORDINGS, key_words, with_typing_errors, without_signs
@@ -334,37 +332,6 @@ def test_only_the_users_words_are_seen(trained: tuple[Path, dict[str, Any]]) -> 
     assert route.expert == "sailing"
     for whole in ("what do I do with the flour now", "What is flour?", "谁在河上建造了第一座桥？"):
         assert routing_text(RouteRequest(whole, history)) == whole
-
-
-def test_routing_is_fast_beyond_the_embedding(trained: tuple[Path, dict[str, Any]]) -> None:
-    question = "how does the mast of the boat stand in wind " * 20
-    assert p95_ms(opened(trained[0]), question, EMBEDDER.embed([question], "query")) < 10
-
-
-def test_routing_among_many_examples_is_fast_beyond_the_embedding() -> None:
-    """150 experts with a hundred examples each; what is random here takes as long as what was trained."""
-    rng, experts, examples, dimension = np.random.default_rng(0), 150, 15_000, 384
-    labels = tuple(f"expert {n}" for n in range(experts))
-
-    def weights(*shape: int) -> Any:
-        return rng.normal(size=shape).astype(np.float32)
-
-    features = QuestionFeatures(weights(dimension), weights(BUCKETS), np.zeros(STYLES, np.float32), np.ones(STYLES, np.float32))
-    every_bucket = np.arange(BUCKETS, dtype=np.int32)
-    model = Linear(weights(dimension + STYLES, experts), weights(BUCKETS + 1, experts), every_bucket, weights(experts))
-    neighbours = NearestScorer(labels, features.mean, weights(examples, dimension), np.arange(examples) % experts)
-    router = ScoredRouter(HeadScorer(labels, features, model, neighbours), 0.5, lambda: EMBEDDER)
-    assert p95_ms(router, "how long does the ferry to the island take in winter", weights(1, dimension)) < 10
-
-
-def p95_ms(router: ScoredRouter, question: str, vectors: Vectors) -> float:
-    """Milliseconds of the processor, all threads together, of 40 routes."""
-    took = []
-    for _ in range(40):
-        began = time.process_time()
-        router.route_vectors([RouteRequest(question)], vectors)
-        took.append(1000 * (time.process_time() - began))
-    return sorted(took)[37]
 
 
 # -- rules, names, defaults
