@@ -134,9 +134,9 @@ def chat(
         while (question := _next_question()) is not None:
             try:
                 answer = kb.ask(question, expert=expert, user=as_user, history=tuple(history))
+            except StoreError:
+                raise
             except CkllmError as error:
-                if isinstance(error, StoreError):
-                    raise
                 typer.echo(str(error), err=True)  # the conversation is still there: the same can be asked again, or another thing
                 continue
             if as_json:

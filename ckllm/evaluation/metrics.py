@@ -162,8 +162,9 @@ def risk_coverage(confidence: Sequence[float], risk: Sequence[float]) -> RiskCov
     points: list[tuple[float, float]] = []
     count, total, area = 0, 0.0, 0.0
     for _, risks in sorted(equal.items(), reverse=True):
+        mean = sum(risks) / len(risks)
         for _ in risks:
-            count, total = count + 1, total + sum(risks) / len(risks)
+            count, total = count + 1, total + mean
             area += total / count
         points.append((count / len(risk), total / count))
     return RiskCoverage(tuple(points), area / len(risk) if risk else 0.0)

@@ -61,6 +61,11 @@ class Card:
         return asdict(self)
 
 
+def card_files(place: Path) -> list[Path]:
+    """The cards of the experts in a folder, by name; one that is still being added has a dot before its name, and is none yet."""
+    return sorted(place.glob(f"[!.]*/{CARD}"))
+
+
 def read_card(folder: Path) -> Card:
     """Raises DataError for a card that is missing, not JSON, of a newer format, or holds unknown or misplaced values."""
     file = folder / CARD

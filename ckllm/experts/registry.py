@@ -16,7 +16,7 @@ from typing import Any
 from ckllm.config import ExpertSettings
 from ckllm.errors import DataError, UsageError
 from ckllm.experts.base import BASE
-from ckllm.experts.card import ADAPTER, CARD, CONFIG, Card, read_card, write_card
+from ckllm.experts.card import ADAPTER, CARD, CONFIG, Card, card_files, read_card, write_card
 from ckllm.file_hash import file_sha256
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -49,7 +49,7 @@ class Registry:
         self._folder = folder
         self._experts: dict[str, Expert] = {}
         for origin, place in (("shipped", shipped), ("installed", folder)):
-            for card in sorted(place.glob(f"[!.]*/{CARD}")) if place is not None else []:
+            for card in card_files(place) if place is not None else []:
                 self._put(Expert(read_card(card.parent), card.parent, origin))
         for settings in configured:
             self._put(_configured(settings))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ckllm.errors import UsageError
 from ckllm.experts.base import BASE, Router
-from ckllm.experts.card import ADAPTER, CARD
+from ckllm.experts.card import ADAPTER, CARD, card_files
 from ckllm.experts.registry import SHIPPED, Registry
 from ckllm.experts.routers.base_only import BaseOnlyRouter
 from ckllm.experts.routers.explicit import ExplicitRouter
@@ -67,7 +67,7 @@ def latest_router(settings: Settings, embedder: Callable[[], Embedder]) -> Lates
 
 def _files_of_experts(settings: Settings) -> Iterator[Path]:
     for place in (SHIPPED, experts_folder(settings)):
-        yield from place.glob(f"[!.]*/{CARD}")
+        yield from card_files(place)
     for one in settings.experts:
         if one.adapter:
             yield from (Path(one.adapter).expanduser() / name for name in (CARD, ADAPTER))

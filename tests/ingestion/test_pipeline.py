@@ -392,11 +392,7 @@ def test_nothing_more_is_stored_of_a_document_that_the_store_refused(
     kb.check()
 
 
-def test_a_store_that_goes_away_ends_the_run_and_the_next_one_finishes(
-    kb: Collection, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write(folder, {f"{n}.txt": f"{TEXT} Number {n}." for n in range(20)})
-
+def ingest_without_a_store(kb: Collection, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise StoreError("the store is not reachable")
 
@@ -404,6 +400,14 @@ def test_a_store_that_goes_away_ends_the_run_and_the_next_one_finishes(
         broken.setattr(kb.store, "upsert", fail)
         with pytest.raises(StoreError):
             ingest([folder], kb)
+
+
+def test_a_store_that_goes_away_ends_the_run_and_the_next_one_finishes(
+    kb: Collection, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder, {f"{n}.txt": f"{TEXT} Number {n}." for n in range(20)})
+
+    ingest_without_a_store(kb, folder, monkeypatch)
     assert kb.visible() == []
     parsed = {version.source for version in kb.catalogue.versions("main", VersionState.PARSED)}
     InlineParsers.parsed.clear()
@@ -419,13 +423,7 @@ def test_what_was_begun_of_a_change_that_was_taken_back_goes(
     ingest([folder], kb)
     a.write_text("What should never have been written down.")
 
-    def fail(*_: object) -> None:
-        raise StoreError("the store is not reachable")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(kb.store, "upsert", fail)
-        with pytest.raises(StoreError):
-            ingest([folder], kb)
+    ingest_without_a_store(kb, folder, monkeypatch)
     a.write_text(TEXT)
     assert counts(ingest([folder], kb)) == (0, 0, 1, 0, 0)
     kb.check()

@@ -5,6 +5,7 @@ import io
 import json
 import zipfile
 from array import array
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,42 +135,43 @@ def test_an_export_takes_the_place_of_an_export_only(filled: Collection, tmp_pat
     assert letter.read_bytes() == kept
 
 
-def test_spans_outside_the_text_are_refused(filled: Collection, tmp_path: Path) -> None:
-    good = tmp_path / "all.ckllm"
-    export_collection(filled, good)
-    with zipfile.ZipFile(good) as archive:
-        parts = {name: archive.read(name) for name in archive.namelist()}
-    rows = [json.loads(line) for line in parts["documents.jsonl"].splitlines()]
-    rows[0]["chunks"][0][1] = 10_000
-    parts["documents.jsonl"] = "\n".join(map(json.dumps, rows)).encode()
+def forge(kb: Collection, folder: Path, name: str, change: Callable[[bytes], bytes]) -> Path:
+    """An export whose part `name` was changed, and whose manifest knows of it."""
+    export_collection(kb, folder / "all.ckllm")
+    with zipfile.ZipFile(folder / "all.ckllm") as archive:
+        parts = {part: archive.read(part) for part in archive.namelist()}
+    parts[name] = change(parts[name])
     manifest = json.loads(parts["manifest.json"])
-    manifest["sha256"]["documents.jsonl"] = hashlib.sha256(parts["documents.jsonl"]).hexdigest()
+    manifest["sha256"][name] = hashlib.sha256(parts[name]).hexdigest()
     parts["manifest.json"] = json.dumps(manifest).encode()
-    with zipfile.ZipFile(tmp_path / "forged", "w") as archive:
+    with zipfile.ZipFile(folder / "forged", "w") as archive:
         for part, data in parts.items():
             archive.writestr(part, data)
+    return folder / "forged"
+
+
+def test_spans_outside_the_text_are_refused(filled: Collection, tmp_path: Path) -> None:
+    def change(data: bytes) -> bytes:
+        rows = [json.loads(line) for line in data.splitlines()]
+        rows[0]["chunks"][0][1] = 10_000
+        return "\n".join(map(json.dumps, rows)).encode()
+
+    forged = forge(filled, tmp_path, "documents.jsonl", change)
     with pytest.raises(DataError, match="outside the text"):
-        import_collection(collection_in(tmp_path / "elsewhere"), tmp_path / "forged")
+        import_collection(collection_in(tmp_path / "elsewhere"), forged)
 
 
 def test_an_import_tells_what_could_not_be_stored(filled: Collection, tmp_path: Path) -> None:
-    export_collection(filled, tmp_path / "all.ckllm")
-    with zipfile.ZipFile(tmp_path / "all.ckllm") as archive:
-        parts = {name: archive.read(name) for name in archive.namelist()}
-    numbers = np.load(io.BytesIO(parts["vectors.npy"]))
-    numbers[0] = np.nan
-    stream = io.BytesIO()
-    np.save(stream, numbers)
-    parts["vectors.npy"] = stream.getvalue()
-    manifest = json.loads(parts["manifest.json"])
-    manifest["sha256"]["vectors.npy"] = hashlib.sha256(parts["vectors.npy"]).hexdigest()
-    parts["manifest.json"] = json.dumps(manifest).encode()
-    with zipfile.ZipFile(tmp_path / "forged", "w") as archive:
-        for part, data in parts.items():
-            archive.writestr(part, data)
+    def change(data: bytes) -> bytes:
+        numbers, stream = np.load(io.BytesIO(data)), io.BytesIO()
+        numbers[0] = np.nan
+        np.save(stream, numbers)
+        return stream.getvalue()
+
+    forged = forge(filled, tmp_path, "vectors.npy", change)
     other = collection_in(tmp_path / "elsewhere")
     with pytest.raises(DataError, match=r"1 documents of .*forged could not be stored"):
-        import_collection(other, tmp_path / "forged")
+        import_collection(other, forged)
     assert len(other.catalogue.live("main")) == 2
     other.check()
 
